@@ -1,0 +1,125 @@
+"""The integer prior: from the hyper-latent, and the latents decoded so far, to an integer mean and a scale index.
+
+Passes (all positions of a pass at once, never raster order): the first `low` channels, which carry most of the bits,
+on the black squares of a checkerboard, then on the white ones; the other channels likewise, each pass seeing all that
+the passes before it decoded. A mean is in units of 1/16; a scale index points into the package's table of CDFs.
+
+The symbols are r = round(y - mean/16), y being the latent times its gain, and y_hat = r + mean/16.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .quantised import IntBlock, IntConv, round_clamp, signed8, unsigned8
+
+SCALES = 64
+SIGMA_MIN, SIGMA_MAX = 0.11, 512.0
+MEAN_UNIT = 16
+MAX_MEAN = 2**20  # in sixteenths: 2^16 steps, far beyond any latent of a picture
+
+
+def sigma(index: Tensor) -> Tensor:
+    """Standard deviation of scale index 0..63: log-spaced from 0.11 to 512 quantiser steps."""
+    return SIGMA_MIN * torch.exp(index * (math.log(SIGMA_MAX / SIGMA_MIN) / (SCALES - 1)))
+
+
+def schedule(latents: int, low: int) -> list[tuple[int, int, int]]:
+    """Passes as (first channel, end channel, parity): parity p takes the positions with (row + column) % 2 == p."""
+    return [(0, low, 0), (0, low, 1), (low, latents, 0), (low, latents, 1)]
+
+
+def context(y16: Tensor, first: int, low: int) -> Tensor:
+    """What a pass sees of the decoded latents, as 8-bit integers.
+
+    y16: decoded latents in sixteenths, zero where nothing is decoded yet, channels 0..end. Fine: steps of 1/8, all
+    channels; coarse: steps of 8, the low channels only, which alone grow that large.
+    """
+    fine = signed8(y16 / 2)
+    coarse = signed8(y16[:, :low] / 128)
+    return torch.cat([fine, coarse], 1)
+
+
+class Start(nn.Module):
+    """Hyper-synthesis: z (batch, N, h, w) and the q map (2q - 63, one value a hyper-latent) to features at 4h x 4w."""
+
+    def __init__(self, hyper: int, width: int):
+        super().__init__()
+        self.enter = IntConv(hyper + 1, width, scale=4.0)
+        self.block = IntBlock(width)
+        self.rise = IntConv(width, 16 * width)
+        self.after = IntBlock(width)
+
+    def forward(self, z: Tensor, q: Tensor) -> Tensor:
+        h = unsigned8(self.enter(torch.cat([z, q], 1)))
+        h = unsigned8(self.rise(self.block(h)))
+        return self.after(F.pixel_shuffle(h, 4))
+
+
+class Pass(nn.Module):
+    """One parallel pass: features and context to (mean in sixteenths, scale index) of `channels` channels."""
+
+    def __init__(self, width: int, context_channels: int, channels: int, blocks: int = 2):
+        super().__init__()
+        self.enter = IntConv(context_channels, width) if context_channels else None
+        self.blocks = nn.Sequential(*[IntBlock(width) for _ in range(blocks)])
+        self.mean = IntConv(width, channels, scale=0.1)
+        self.scale = IntConv(width, channels, scale=0.1)
+        nn.init.constant_(self.scale.bias, 18 / 16)  # index 18: a standard deviation of about one step
+
+    def forward(self, features: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+        h = features if self.enter is None else unsigned8(features + self.enter(seen))
+        h = self.blocks(h)
+        return round_clamp(self.mean(h), -MAX_MEAN, MAX_MEAN), round_clamp(self.scale(h), 0, SCALES - 1)
+
+
+class Prior(nn.Module):
+    """All passes. `first` channels of the context of pass k: those below its end, as decoded by passes before k."""
+
+    def __init__(self, latents: int = 320, hyper: int = 64, width: int = 128, low: int = 64):
+        super().__init__()
+        self.low = low
+        self.passes = schedule(latents, low)
+        self.start = Start(hyper, width)
+        seen = [0, low, low, latents]  # channels decoded, at least in part, before each pass
+        self.seen = seen
+        self.steps = nn.ModuleList(
+            Pass(width, n + low if n else 0, end - first) for n, (first, end, _) in zip(seen, self.passes, strict=True)
+        )
+
+    def forward(self, y: Tensor, z_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Teacher forcing, for training and for estimates: all passes over known latents.
+
+        y: gained latents (batch, M, h, w), real; z_hat: rounded hyper-latents; q: 2q - 63 as (batch, 1, h/4, w/4).
+        Returns (mean in steps, scale index, y_hat), each (batch, M, h, w); y_hat is straight-through.
+        """
+        features = self.start(signed8(z_hat), q)
+        h, w = y.shape[2:]
+        parity = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)) % 2
+        y16 = torch.zeros_like(y)
+        means: dict[int, Tensor] = {}
+        indices: dict[int, Tensor] = {}
+        done: dict[int, Tensor] = {}
+        low = self.low
+        for n, step, (first, end, p) in zip(self.seen, self.steps, self.passes, strict=True):
+            seen = None
+            if n:
+                y16 = torch.cat([done[c] for c in sorted(done)], 1)
+                seen = context(y16, n, low)
+            mean16, index = step(features, seen)
+            mask = (parity == p).to(y.dtype)
+            mean = mean16 / MEAN_UNIT
+            r = y[:, first:end] - mean
+            decoded = (r + (torch.floor(r + 0.5) - r).detach()) * MEAN_UNIT + mean16
+            if first in done:
+                means[first] = means[first] + mean * mask
+                indices[first] = indices[first] + index * mask
+                done[first] = done[first] + decoded * mask
+            else:
+                means[first], indices[first], done[first] = mean * mask, index * mask, decoded * mask
+        merged = [torch.cat([part[c] for c in sorted(part)], 1) for part in (means, indices, done)]
+        return merged[0], merged[1], merged[2] / MEAN_UNIT

@@ -1,0 +1,134 @@
+"""Train the released shape for fidelity, at every rate at once, inside a time box.
+
+    python -m intaglio.train.plain --pack out/train --out out/small --minutes 60
+
+The loss of a crop is (bits per pixel + lambda(q) * MSE) / sqrt(lambda(q)): both terms of the bracket grow about as
+sqrt(lambda), so every rate weighs alike. q is drawn evenly from 0..63. Adam, a cosine to zero at the end of the box,
+gradient norm clipped. The checkpoint (weights, optimiser, step) is written beside and renamed, every few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from ..nn.codec import Codec, rate_weight
+from ..nn.transforms import Shape
+from . import klt
+from .data import Crops
+
+
+def draw_q(batch: int, crop: int, generator: torch.Generator) -> torch.Tensor:
+    """q for a batch: mostly one step a picture (batch, 1, 1); one batch in ten varies it by 64x64 block."""
+    q = torch.randint(0, 64, (batch, 1, 1), generator=generator).float()
+    if torch.rand((), generator=generator) > 0.1:
+        return q
+    n = crop // 64
+    other = torch.randint(0, 64, (batch, 1, 1), generator=generator).float()
+    mask = torch.rand((batch, n, n), generator=generator) < 0.5
+    return torch.where(mask, q, other)
+
+
+def loss_of(codec: Codec, x: torch.Tensor, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(loss, bits per pixel (batch,), mean squared error (batch,))."""
+    x_hat, bits = codec(x, q)
+    pixels = x.shape[2] * x.shape[3]
+    error = (x_hat - x).square().mean(1)
+    weight = rate_weight(q)
+    if weight.shape[-1] > 1:
+        weight = weight.repeat_interleave(64, 1).repeat_interleave(64, 2)
+    bpp = bits / pixels
+    scale = (rate_weight(q).mean((1, 2)) / 0.0067).rsqrt()
+    return (scale * (bpp + (weight * error).mean((1, 2)))).mean(), bpp, error.mean((1, 2))
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--pack", type=Path, required=True, help="photographs packed by intaglio.train.data.pack")
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--minutes", type=float, default=60)
+    p.add_argument("--steps", type=int, default=0, help="stop after this many steps (0: the time box alone)")
+    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--crop", type=int, default=192)
+    p.add_argument("--rate", type=float, default=2e-3, help="Adam's largest learning rate")
+    p.add_argument("--warm", type=Path, help="a checkpoint or a model package to start from")
+    p.add_argument("--blocks", type=int, nargs=4, default=(2, 1, 2, 1), help="analysis at 1/8, 1/16; synthesis")
+    p.add_argument("--compile", action="store_true", help="a quarter faster on two cores, after minutes of compiling")
+    p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--seed", type=int, default=0)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    generator = torch.Generator().manual_seed(a.seed)
+    a.out.mkdir(parents=True, exist_ok=True)
+    crops = Crops(a.pack, a.crop, a.seed)
+    codec = Codec(Shape(analysis_blocks=tuple(a.blocks[:2]), synthesis_blocks=tuple(a.blocks[2:])))
+    if a.warm:
+        state = torch.load(a.warm, weights_only=True)["codec"]
+        print(codec.load_state_dict(state, strict=False))  # blocks that the checkpoint lacks start at zero
+    else:
+        klt.start(codec, Crops(a.pack, 64, a.seed))
+    codec = codec.to(memory_format=torch.channels_last).train()
+    if a.compile:
+        codec.compile()
+    optimiser = torch.optim.Adam(codec.parameters(), lr=a.rate, betas=(0.9, 0.99))
+    start = last = saved = time.monotonic()
+    step = pixels = 0
+    sums = torch.zeros(3)
+    log = (a.out / "log.jsonl").open("a")
+    seen_bpp: list[tuple[float, float, float]] = []
+    while True:
+        share = max((time.monotonic() - start) / (60 * a.minutes), step / a.steps if a.steps else 0)
+        if share >= 1:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = a.rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * share))
+        x = torch.from_numpy(crops.batch(a.batch)).float().contiguous(memory_format=torch.channels_last)
+        q = draw_q(a.batch, a.crop, generator)
+        loss, bpp, error = loss_of(codec, x, q)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        if not torch.isfinite(norm):
+            raise SystemExit(f"step {step}: the gradient is not finite; start again from {a.out}/last.pt, --rate lower")
+        optimiser.step()
+        step += 1
+        pixels += x.shape[0] * a.crop**2
+        sums += torch.tensor([loss.item(), norm.item(), 1])
+        seen_bpp += [(float(v.mean()), float(b), float(e)) for v, b, e in zip(q, bpp.detach(), error.detach(), strict=True)]
+        now = time.monotonic()
+        if now - last > 60:
+            bands = []
+            for lo in (0, 16, 32, 48):
+                band = [(b, e) for v, b, e in seen_bpp if lo <= v < lo + 16]
+                mean = [sum(v) / max(1, len(band)) for v in zip(*band, strict=True)] or [0, 1]
+                bands.append(f"{mean[0]:.3f}bpp {10 * math.log10(65025 / mean[1]):.2f}dB")
+            row = {"step": step, "minutes": round((now - start) / 60, 2), "loss": round((sums[0] / sums[2]).item(), 4),
+                   "norm": round((sums[1] / sums[2]).item(), 3), "gpixel": round(pixels / 1e9, 4), "bands": bands}
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            print(row, flush=True)
+            sums.zero_()
+            seen_bpp.clear()
+            last = now
+        if now - saved > 240:
+            save(a.out / "last.pt", codec, optimiser, step, pixels)
+            saved = now
+    save(a.out / "last.pt", codec, optimiser, step, pixels)
+
+
+def save(path: Path, codec: Codec, optimiser: torch.optim.Optimizer, step: int, pixels: int) -> None:
+    part = path.with_suffix(".part")
+    torch.save({"codec": codec.state_dict(), "shape": vars(codec.shape), "optimiser": optimiser.state_dict(),
+                "step": step, "pixels": pixels}, part)
+    part.rename(path)
+
+
+if __name__ == "__main__":
+    main()
