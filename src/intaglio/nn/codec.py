@@ -84,6 +84,8 @@ class Codec(nn.Module):
         else:
             bits_y = gaussian_bits(y_hat - mean, index)
             bits_z = gaussian_bits(z_hat, self.hyper_index(q))
+        if t.shape[-1] > 1:
+            t = t.repeat_interleave(4, 2).repeat_interleave(4, 3)
         r = torch.zeros_like(t) if realism is None else realism[:, None, None, None].expand_as(t)
         x_hat = self.synthesis(y_hat / gain, torch.cat([t, r], 1))
         return x_hat, bits_y.sum((1, 2, 3)) + bits_z.sum((1, 2, 3))

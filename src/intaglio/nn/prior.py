@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .quantised import IntBlock, IntConv, round_clamp, signed8, unsigned8
+from .quantised import IntBlock, IntConv, floor_clamp, signed8, unsigned8
 
 SCALES = 64
 SIGMA_MIN, SIGMA_MAX = 0.11, 512.0
@@ -39,8 +39,8 @@ def context(y16: Tensor, first: int, low: int) -> Tensor:
     y16: decoded latents in sixteenths, zero where nothing is decoded yet, channels 0..end. Fine: steps of 1/8, all
     channels; coarse: steps of 8, the low channels only, which alone grow that large.
     """
-    fine = signed8(y16 / 2)
-    coarse = signed8(y16[:, :low] / 128)
+    fine = signed8(y16 / 2 + 0.5)
+    coarse = signed8(y16[:, :low] / 128 + 0.5)
     return torch.cat([fine, coarse], 1)
 
 
@@ -74,7 +74,7 @@ class Pass(nn.Module):
     def forward(self, features: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
         h = features if self.enter is None else unsigned8(features + self.enter(seen))
         h = self.blocks(h)
-        return round_clamp(self.mean(h), -MAX_MEAN, MAX_MEAN), round_clamp(self.scale(h), 0, SCALES - 1)
+        return floor_clamp(self.mean(h), -MAX_MEAN, MAX_MEAN), floor_clamp(self.scale(h), 0, SCALES - 1)
 
 
 class Prior(nn.Module):
@@ -97,7 +97,7 @@ class Prior(nn.Module):
         y: gained latents (batch, M, h, w), real; z_hat: rounded hyper-latents; q: 2q - 63 as (batch, 1, h/4, w/4).
         Returns (mean in steps, scale index, y_hat), each (batch, M, h, w); y_hat is straight-through.
         """
-        features = self.start(signed8(z_hat), q)
+        features = self.start(z_hat.clamp(-128, 127), q)
         h, w = y.shape[2:]
         parity = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)) % 2
         y16 = torch.zeros_like(y)

@@ -23,13 +23,13 @@ MAX_WEIGHT = 127
 
 
 class _RoundClamp(torch.autograd.Function):
-    """floor(x + 1/2), clamped to [lo, hi]; the gradient passes inside the range, and where it leads back into it."""
+    """floor(x), clamped to [lo, hi]; the gradient passes inside the range, and where it leads back into it."""
 
     @staticmethod
     def forward(ctx, x, lo, hi):
         ctx.save_for_backward(x)
         ctx.range = lo, hi
-        return torch.floor(x + 0.5).clamp_(lo, hi)
+        return torch.floor(x).clamp_(lo, hi)
 
     @staticmethod
     def backward(ctx, *grads):
@@ -38,27 +38,28 @@ class _RoundClamp(torch.autograd.Function):
         return grad.masked_fill(blocked, 0), None, None
 
 
-def round_clamp(x: Tensor, lo: float, hi: float) -> Tensor:
+def floor_clamp(x: Tensor, lo: float, hi: float) -> Tensor:
+    """Requantisation of a sum that already holds its half (`IntConv` adds it): with it, round half up."""
     if torch.is_grad_enabled() and x.requires_grad:
         return _RoundClamp.apply(x, lo, hi)
-    return torch.floor(x + 0.5).clamp(lo, hi)
+    return torch.floor(x).clamp(lo, hi)
 
 
 def unsigned8(x: Tensor) -> Tensor:
     """ReLU and requantisation to 0..255."""
-    return round_clamp(x, 0, 255)
+    return floor_clamp(x, 0, 255)
 
 
 def signed8(x: Tensor) -> Tensor:
     """Requantisation to -128..127."""
-    return round_clamp(x, -128, 127)
+    return floor_clamp(x, -128, 127)
 
 
 class IntConv(nn.Module):
     """A 1x1 or a depthwise 3x3 convolution with 8-bit weights and a shift for each output channel.
 
-    Takes integers (batch, inputs, h, w), returns multiples of 2^-k (batch, outputs, h, w), not yet rounded: the
-    caller adds a residual where there is one, then requantises. Zero padding.
+    Takes integers (batch, inputs, h, w), returns s * 2^-k + 1/2 (batch, outputs, h, w), the half being that of the
+    rounding rule: the caller adds a residual where there is one, then takes the floor and clamps. Zero padding.
     """
 
     def __init__(self, inputs: int, outputs: int, depthwise: bool = False, scale: float = 1.0):
@@ -86,7 +87,7 @@ class IntConv(nn.Module):
         factor = torch.exp2(-shift)
         # straight through: the value is the quantised one, the gradient that of the real one
         w = self.weight + (weight * factor[:, None, None, None] - self.weight).detach()
-        b = self.bias * UNIT + (bias * factor - self.bias * UNIT).detach()
+        b = self.bias * UNIT + (bias * factor + 0.5 - self.bias * UNIT).detach()
         if self.depthwise:
             return F.conv2d(a, w, b, padding=1, groups=a.shape[1])
         return F.conv2d(a, w, b)

@@ -44,8 +44,7 @@ class Block(nn.Module):
 class Modulation(nn.Module):
     """Scale and shift of every channel, from the condition (t = q/63, realism); the identity at the start.
 
-    The condition is (batch, 2, 1, 1), or a map with one value for each 64x64 pixels that is repeated up to the
-    features' size.
+    The condition is (batch, 2, 1, 1), or a map that is `factor` times smaller than the features on each side.
     """
 
     def __init__(self, channels: int, hidden: int = 32, conditions: int = 2):
@@ -60,7 +59,7 @@ class Modulation(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, factor: int) -> Tensor:
         scale, shift = self.out(F.gelu(self.hidden(condition))).chunk(2, 1)
-        if condition.shape[-1] * condition.shape[-2] > 1 or torch.compiler.is_exporting():
+        if factor > 1 and (torch.compiler.is_exporting() or condition.shape[-1] * condition.shape[-2] > 1):
             scale = F.interpolate(scale, scale_factor=float(factor), mode="nearest")
             shift = F.interpolate(shift, scale_factor=float(factor), mode="nearest")
         return x * (1 + scale) + shift
@@ -104,7 +103,10 @@ class HyperAnalysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """g_s: the latent without its gain (batch, M, h/16, w/16) and the condition (t, realism) to pixels 0..255."""
+    """g_s: the latent without its gain (batch, M, h/16, w/16) and the condition (t, realism) to pixels 0..255.
+
+    The condition is (batch, 2, 1, 1) or, where it varies, (batch, 2, h/16, w/16).
+    """
 
     def __init__(self, shape: Shape):
         super().__init__()
@@ -117,13 +119,13 @@ class Synthesis(nn.Module):
         self.out = nn.Conv2d(shape.width, 192, 1)
 
     def forward(self, y: Tensor, condition: Tensor) -> Tensor:
-        h = self.stage16(self.modulation16(y, condition, 4))
+        h = self.stage16(self.modulation16(y, condition, 1))
         h = F.pixel_shuffle(self.up(h), 2)
-        h = self.stage8(self.modulation8(h, condition, 8))
+        h = self.stage8(self.modulation8(h, condition, 2))
         return (F.pixel_shuffle(self.out(h), 8) + 0.5) * 255
 
 
 def halo(shape: Shape) -> tuple[int, int]:
-    """How far the 3x3 convolutions reach, in pixels, rounded up to 64: (analysis, synthesis)."""
-    reach = [8 * n8 + 16 * n16 for n8, n16 in (shape.analysis_blocks, shape.synthesis_blocks)]
-    return tuple(-(-r // 64) * 64 for r in reach)  # type: ignore[return-value]
+    """How far the 3x3 convolutions reach, in pixels, rounded up to whole latents: (analysis, synthesis)."""
+    (a8, a16), (s8, s16) = shape.analysis_blocks, shape.synthesis_blocks
+    return 16 * (a16 + -(-a8 // 2)), 16 * (s16 + -(-s8 // 2))

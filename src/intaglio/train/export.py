@@ -1,0 +1,193 @@
+"""From a trained network to a model package: ONNX graphs, integer tables, a card.
+
+The float graphs' weights are rounded to float16 for storage (half the size; the arithmetic stays float32, and the
+rounding costs well below 0.01 dB). The integer prior is stored twice: as integers (`prior.npz`, the normative form,
+which the reference decoder reads) and compiled into graphs, whose float32 weights w_int * 2^-k are exact.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from .. import entropy
+from ..nn.codec import STEPS, Codec
+from ..nn.prior import SCALES, context, sigma
+from ..nn.quantised import IntConv
+from ..nn.transforms import halo
+from ..package import Package
+
+LIMIT = 2**24  # below it float32 holds every integer, so sums are exact in any order
+
+
+class AnalysisGraph(nn.Module):
+    """uint8 pixels (1, h, w, 3) to latents (1, M, h/16, w/16)."""
+
+    def __init__(self, codec: Codec):
+        super().__init__()
+        self.analysis = codec.analysis
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.analysis(pixels.movedim(3, 1).float())
+
+
+class SynthesisGraph(nn.Module):
+    """Latents (1, M, h, w), t = q/63 (1, 1, h, w) and realism (1, 1, 1, 1) to uint8 pixels (1, 16h, 16w, 3)."""
+
+    def __init__(self, codec: Codec):
+        super().__init__()
+        self.synthesis = codec.synthesis
+
+    def forward(self, latents: Tensor, t: Tensor, realism: Tensor) -> Tensor:
+        x = self.synthesis(latents, torch.cat([t, realism.expand_as(t)], 1))
+        return torch.floor(x + 0.5).clamp(0, 255).to(torch.uint8).movedim(1, 3)
+
+
+class PassGraph(nn.Module):
+    """One pass of the prior with its context taken from the decoded latents in sixteenths (1, seen, h, w)."""
+
+    def __init__(self, step: nn.Module, seen: int, low: int):
+        super().__init__()
+        self.step, self.seen, self.low = step, seen, low
+
+    def forward(self, features: Tensor, y16: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        mean, index = self.step(features, None if y16 is None else context(y16, self.seen, self.low))
+        return mean, index.to(torch.uint8)
+
+
+class _FixedConv(nn.Conv2d):
+    """An `IntConv` as a plain convolution with its exact dyadic weights, and the half of the rounding rule."""
+
+    def __init__(self, source: IntConv):
+        weight, bias, shift = source.integers()
+        factor = torch.exp2(-shift)
+        out, inputs = weight.shape[:2]
+        groups = out if source.depthwise else 1
+        super().__init__(inputs * groups, out, weight.shape[2], padding=weight.shape[2] // 2, groups=groups)
+        self.weight.data = weight * factor[:, None, None, None]
+        self.bias.data = bias * factor + 0.5
+
+
+def fixed(prior: nn.Module) -> nn.Module:
+    """A copy of `prior` whose convolutions hold the exported integers."""
+    prior = copy.deepcopy(prior)
+    for module in list(prior.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, IntConv):
+                setattr(module, name, _FixedConv(child))
+    return prior
+
+
+def integers(prior: nn.Module) -> dict[str, np.ndarray]:
+    """The normative form: NAME.weight int8, NAME.bias int32, NAME.shift uint8. Raises where a sum could reach 2^24."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, module in prior.named_modules():
+        if not isinstance(module, IntConv):
+            continue
+        weight, bias, shift = module.integers()
+        # inputs are at most 255; the trunk that a block adds (255, shifted) and the half of the rounding join the sum
+        bound = weight.abs().sum((1, 2, 3)) * 255 + bias.abs() + 256 * torch.exp2(shift)
+        if bound.max() >= LIMIT:
+            raise ValueError(f"{name}: a sum can reach {int(bound.max())}, not below 2^24; train with smaller weights")
+        arrays[f"{name}.weight"] = weight.numpy().astype(np.int8)
+        arrays[f"{name}.bias"] = bias.numpy().astype(np.int32)
+        arrays[f"{name}.shift"] = shift.numpy().astype(np.uint8)
+    return arrays
+
+
+def halves(model: onnx.ModelProto) -> bytes:
+    """Store every weight that float16 holds exactly as float16; the runtime folds the cast when it loads."""
+    graph = model.graph
+    for tensor in list(graph.initializer):
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        small = values.astype(np.float16)
+        if values.size < 64 or not np.array_equal(small.astype(np.float32), values):
+            continue
+        stored = f"{tensor.name}.half"
+        graph.initializer.remove(tensor)
+        graph.initializer.append(onnx.numpy_helper.from_array(small, stored))
+        graph.node.insert(0, onnx.helper.make_node("Cast", [stored], [tensor.name], to=onnx.TensorProto.FLOAT))
+    del model.metadata_props[:]
+    for node in graph.node:  # the exporter's stack traces name this machine's folders
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in [*graph.value_info, *graph.input, *graph.output, *graph.initializer]:
+        del value.metadata_props[:]
+    onnx.checker.check_model(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def graph(module: nn.Module, inputs: Mapping[str, Tensor], sides: Mapping[str, tuple[int, int]], outputs: list[str]) -> bytes:
+    """Export `module`; `sides` names the two axes of every input that vary, all by the same two symbols."""
+    dynamic = {}
+    for name in inputs:
+        axes = sides.get(name)
+        dynamic[name] = {axes[0]: torch.export.Dim.DYNAMIC, axes[1]: torch.export.Dim.DYNAMIC} if axes else None
+    program = torch.onnx.export(
+        module.eval(), tuple(inputs.values()), dynamo=True, opset_version=20, dynamic_shapes=tuple(dynamic.values()),
+        input_names=list(inputs), output_names=outputs, external_data=False, verbose=False,
+    )
+    assert program is not None
+    return halves(program.model_proto)
+
+
+def graphs(codec: Codec) -> dict[str, bytes]:
+    """All graphs of a package, by name."""
+    codec = copy.deepcopy(codec).to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+    with torch.no_grad():
+        for module in (codec.analysis, codec.hyper, codec.synthesis):
+            for parameter in module.parameters():
+                parameter.copy_(parameter.half().float())
+    shape, prior = codec.shape, fixed(codec.prior)
+    m, last = shape.latents, (2, 3)
+    h, w = 24, 40  # any example size: both sides are symbols
+    result = {
+        "analysis": graph(AnalysisGraph(codec), {"pixels": torch.zeros(1, 16 * h, 16 * w, 3, dtype=torch.uint8)},
+                          {"pixels": (1, 2)}, ["latents"]),
+        "hyper": graph(codec.hyper, {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h // 4, w // 4)},
+                       {"latents": last, "t": last}, ["z"]),
+        "synthesis": graph(SynthesisGraph(codec), {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h, w),
+                                                   "realism": torch.zeros(1, 1, 1, 1)},
+                           {"latents": last, "t": last}, ["pixels"]),
+        "prior_start": graph(prior.start, {"z": torch.zeros(1, shape.hyper, h // 4, w // 4),
+                                           "q": torch.zeros(1, 1, h // 4, w // 4)},
+                             {"z": last, "q": last}, ["features"]),
+    }
+    for k, (step, seen) in enumerate(zip(prior.steps, prior.seen, strict=True)):
+        inputs = {"features": torch.zeros(1, shape.prior_width, h, w)}
+        if seen:
+            inputs["y16"] = torch.zeros(1, seen, h, w)
+        result[f"prior_{k}"] = graph(PassGraph(step, seen, prior.low), inputs, dict.fromkeys(inputs, last),
+                                     ["mean", "index"])
+    return result
+
+
+def export(codec: Codec, card: dict, tables: entropy.Tables | None = None) -> Package:
+    """Assemble a package. `card` gets the numbers that the runtime needs; the rest of it is the caller's text."""
+    with torch.no_grad():
+        q = torch.arange(STEPS).float()
+        gains = codec.gain(q[None, None])[0, :, 0].T.contiguous().numpy()
+        hyper_index = codec.hyper_index(q[None, None])[0, :, 0].T.numpy().astype(np.uint8)
+    shape = codec.shape
+    reach = halo(shape)
+    card = {
+        **card,
+        "network": {**vars(shape), "parameters": sum(p.numel() for p in codec.parameters())},
+        "latents": shape.latents, "hyper": shape.hyper, "steps": STEPS,
+        "passes": [list(p) for p in codec.prior.passes], "seen": list(codec.prior.seen),
+        "halo": {"analysis": reach[0], "synthesis": reach[1]},
+    }
+    if tables is None:
+        tables = entropy.gaussian_tables(sigma(torch.arange(SCALES, dtype=torch.float64)).tolist())
+    counts, sizes = tables.arrays()
+    return Package.assemble(
+        card, graphs(codec), tables={"gains": gains, "hyper_index": hyper_index, "counts": counts, "sizes": sizes},
+        prior=integers(codec.prior),
+    )
