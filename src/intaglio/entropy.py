@@ -198,10 +198,8 @@ class TileReader:
             raise _corrupt(f"{len(self._escapes)} bytes of escape bits were given and {(self._bit + 7) // 8} used")
         if self._bit % 8 and self._escapes[-1] & (0xFF >> self._bit % 8):
             raise _corrupt("the padding after its escape bits is not zero")
-        left, state = self._coder.pos()
-        if left:
-            raise _corrupt(f"{left} words are left after its last residual")
-        if state != self._crc:
+        # while words are left the state is at least 2^32, so this finds them too
+        if self._coder.pos()[1] != self._crc:
             raise _corrupt("its residuals do not have the checksum they were written with")
 
     def _escaped(self, reach: int) -> int:
