@@ -20,7 +20,6 @@ import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -64,20 +63,23 @@ def put_varint(n: int) -> bytes:
     return bytes(out)
 
 
-def get_varint(buffer: BytesLike, offset: int, limit: int = 0xFFFFFFFF) -> tuple[int, int]:
-    """The LEB128 number at `offset` and the offset after it; CorruptFile when cut short, overlong or above `limit`."""
+def get_varint(buffer: BytesLike, offset: int, limit: int = 0xFFFFFFFF, where: str = "the number") -> tuple[int, int]:
+    """The LEB128 number at `offset` and the offset after it.
+
+    CorruptFile, naming `where`, when it is cut short, above `limit`, or spelled with needless zero bytes.
+    """
     n = shift = 0
     for at in range(offset, len(buffer)):
         byte = buffer[at]
         n |= (byte & 0x7F) << shift
         shift += 7
         if n > limit or (byte & 0x80 and shift > limit.bit_length()):
-            raise CorruptFile(f"a number at byte {offset} of its chunk is above {limit}; {_AGAIN}")
+            raise CorruptFile(f"{where} is above {limit}; {_AGAIN}")
         if not byte & 0x80:
             if byte == 0 and at > offset:  # one value, one spelling
-                raise CorruptFile(f"a number at byte {offset} of its chunk has needless zero bytes; {_AGAIN}")
+                raise CorruptFile(f"{where} has needless zero bytes; {_AGAIN}")
             return n, at + 1
-    raise CorruptFile(f"a number at byte {offset} of its chunk is cut short; {_AGAIN}")
+    raise CorruptFile(f"{where} is cut short; {_AGAIN}")
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,13 @@ def pack(
     head = struct.pack(">BBBB", VERSION, MODES.index(header.mode), header.q, round(header.realism * 100))
     head += header.fingerprint + put_varint(header.width) + put_varint(header.height)
     out = [SIGNATURE, *_chunk("HEAD", head)]
-    if qmap is not None and np.any(qmap):
+    if qmap is not None:
         if qmap.shape != header.blocks or qmap.dtype.kind not in "iu":
             raise BadInput(f"a gain map of {qmap.shape} {qmap.dtype} is not whole numbers of shape {header.blocks}")
         if header.q + int(qmap.min()) < 0 or header.q + int(qmap.max()) > MAX_Q:
             raise BadInput(f"a gain map around q = {header.q} leaves 0..{MAX_Q}: clip its offsets")
-        out += _chunk("QMAP", zlib.compress(qmap.astype(np.int8).tobytes(), 9))
+        if np.any(qmap):
+            out += _chunk("QMAP", zlib.compress(qmap.astype(np.int8).tobytes(), 9))
     for name, value in (("iCCP", icc), ("eXIF", exif), ("xMPd", xmp)):
         if value and len(value) > MAX_METADATA:
             raise TooLarge(f"{len(value)} bytes of {_METADATA[name].upper()} are above the limit of {MAX_METADATA}")
@@ -182,7 +185,7 @@ class Reader:
 
     source: bytes-like, a path, or a binary file, read from where it stands (one that cannot seek is read whole).
     max_pixels: TooLarge above it. Offsets count from the signature's first byte.
-    Attributes: header, version, qmap (int8 (rows, columns), not writable), icc, exif, xmp (bytes or None), size (bytes).
+    Attributes: header; version; qmap: int8 (rows, columns), not writable; icc, exif, xmp: bytes or None; size in bytes.
     """
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
@@ -244,11 +247,13 @@ class Reader:
         if lengths is None:
             if self.header.tiles > 1:
                 raise CorruptFile(f"the TIDX chunk of {self.header.tiles} tiles is missing; {_AGAIN}")
+            if length > MAX_TILE_BYTES:
+                raise CorruptFile(
+                    f"the TILE chunk at byte {offset} claims {length} bytes, above {MAX_TILE_BYTES}; {_AGAIN}"
+                )
             lengths = array("Q", [length])
         self._tile_at = array("Q", [offset])  # one more than tiles: the last is the file's proper end
-        for i, tile_length in enumerate(lengths):
-            if tile_length > MAX_TILE_BYTES:
-                raise CorruptFile(f"tile {i} claims {tile_length} bytes, above the limit of {MAX_TILE_BYTES}; {_AGAIN}")
+        for tile_length in lengths:
             offset += FRAME + tile_length
             self._tile_at.append(offset)
 
@@ -289,7 +294,7 @@ class Reader:
         if self._alpha_at is None:
             self._alpha_at = self._index_alpha(*self._alpha_chunk)
         start, length = self._alpha_at[2 * i], self._alpha_at[2 * i + 1]
-        if length > 2 * width * height + _PIECE:
+        if length > _alpha_limit(width, height):
             raise CorruptFile(f"the alpha of tile {i} claims {length} bytes for {width}x{height} pixels; {_AGAIN}")
         record = self._source.read(start, length)
         if problem := _alpha_problem(record, width, height):
@@ -315,14 +320,16 @@ class Reader:
         self.close()
 
     def _frame(self, offset: int) -> tuple[str, int]:
-        """(type, payload length) of the chunk at `offset`, borne out by the file's size (a TIDX bears out its TILEs)."""
+        """(type, payload length) of the chunk at `offset`; the file has that many bytes, unless it is a TILE."""
         if offset + FRAME > self.size:
-            raise CorruptFile(f"the file ends at byte {self.size}, inside the chunk at byte {offset}; get the whole file")
+            raise CorruptFile(
+                f"the file ends at byte {self.size}, inside the chunk at byte {offset}: get the whole file"
+            )
         frame = self._source.read(offset, 8)
         if not (frame[:4].isalpha() and frame[:4].isascii()):
             raise CorruptFile(f"no chunk starts at byte {offset}, where one belongs; {_AGAIN}")
         kind, length = frame[:4].decode(), int.from_bytes(frame[4:], "big")
-        if offset + FRAME + length > self.size and not (kind == "TILE" and self.header.tiles > 1):
+        if offset + FRAME + length > self.size and kind != "TILE":  # what there is of a cut file can be decoded
             raise CorruptFile(
                 f"the {kind} chunk at byte {offset} claims {length} bytes and the file ends at byte {self.size}: "
                 "it was cut short or damaged, so get a fresh copy"
@@ -353,8 +360,8 @@ class Reader:
             raise UnsupportedFile(f"the file has format version {head[0]} and this reads {VERSION}: upgrade intaglio")
         if len(head) < 14 or head[0] != VERSION:
             raise CorruptFile(f"{where} is malformed; {_AGAIN}")
-        width, at = get_varint(head, 12, MAX_SIDE)
-        height, at = get_varint(head, at, MAX_SIDE)
+        width, at = get_varint(head, 12, MAX_SIDE, f"the width in {where}")
+        height, at = get_varint(head, at, MAX_SIDE, f"the height in {where}")
         mode, q, percent = head[1:4]
         if at != len(head) or mode >= len(MODES) or q > MAX_Q or percent > 100 or not (width and height):
             raise CorruptFile(f"{where} holds a value outside its range; {_AGAIN}")
@@ -362,7 +369,9 @@ class Reader:
             raise TooLarge(f"{width}x{height} pixels are above max_pixels = {max_pixels}: raise it to decode this file")
         header = Header(width, height, MODES[mode], q, percent / 100, head[4:12])
         if header.tiles * FRAME > self.size:
-            raise CorruptFile(f"{header.tiles} tiles do not fit in {self.size} bytes: the file was cut short or damaged")
+            raise CorruptFile(
+                f"{header.tiles} tiles do not fit in {self.size} bytes: the file was cut short, get it whole"
+            )
         return header
 
     def _read_qmap(self, offset: int, length: int) -> NDArray[np.int8]:
@@ -384,8 +393,8 @@ class Reader:
             raise CorruptFile(f"the TIDX chunk at byte {offset} does not index {self.header.tiles} tiles; {_AGAIN}")
         data = self._payload("TIDX", offset, length, length)
         lengths, at = array("Q"), 0
-        for _ in range(self.header.tiles):
-            n, at = get_varint(data, at)
+        for i in range(self.header.tiles):
+            n, at = get_varint(data, at, MAX_TILE_BYTES, f"the length of tile {i} in the TIDX chunk at byte {offset}")
             lengths.append(n)
         if at != length:
             raise CorruptFile(f"the TIDX chunk at byte {offset} is longer than its {self.header.tiles} tiles; {_AGAIN}")
@@ -394,11 +403,10 @@ class Reader:
     def _read_metadata(self, kind: str, offset: int, length: int) -> None:
         if any(name == kind for name, _, _ in self._front):
             return _warn(f"a second {kind} chunk at byte {offset} is ignored")
-        if length > _STORED_LIMIT:
-            return _warn(f"the {kind} chunk at byte {offset} is above {MAX_METADATA} bytes: ignored")
-        if not self._crc_ok(kind, offset, length):
-            return _warn(f"the {kind} chunk at byte {offset} fails its checksum: ignored, the picture is not affected")
-        data: bytes | None = self._source.read(offset + 8, length)
+        try:
+            data: bytes | None = self._payload(kind, offset, length, _STORED_LIMIT)
+        except CorruptFile as error:
+            return _warn(f"metadata ignored: {error}")
         if kind != "eXIF":
             data = _inflate(data or b"", MAX_METADATA)
         if data is None or len(data) > MAX_METADATA:
@@ -418,7 +426,8 @@ class Reader:
             raise CorruptFile(f"the ALPH chunk at byte {offset} fails its checksum; {_AGAIN}")
         pairs, at, end = array("Q"), offset + 8, offset + 8 + length
         for i in range(self.header.tiles):
-            n, used = get_varint(self._source.read(at, min(5, end - at)), 0)
+            where = f"the alpha length of tile {i} at byte {at}"
+            n, used = get_varint(self._source.read(at, min(5, end - at)), 0, where=where)
             at += used
             if at + n > end:
                 raise CorruptFile(f"the alpha record of tile {i} at byte {at} leaves its chunk; {_AGAIN}")
@@ -434,34 +443,41 @@ class _Source:
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO) -> None:
         self.bytes_read = 0
+        self._lock = threading.Lock()  # a file has one position, and tiles may be read from several threads
         self._file: BinaryIO | None = None
         self._owned = False
-        self._lock = threading.Lock()  # a file has one position, and the tiles may be read from several threads
+        if isinstance(source, bytes | bytearray | memoryview):
+            view = memoryview(source)
+            self._view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+            self.size = len(self._view)
+            return
         if isinstance(source, str | os.PathLike):
             try:
-                source = Path(source).open("rb")
+                self._file = open(source, "rb")  # noqa: SIM115 (close() closes it)
             except (OSError, ValueError) as error:
                 raise BadInput(f"{source} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
             self._owned = True
-            self._file = source
-        if isinstance(source, bytes | bytearray | memoryview):
-            view = memoryview(source)
-            self._view = (view if view.c_contiguous else memoryview(view.tobytes())).cast("B")
-            self.size = len(self._view)
         elif isinstance(source, io.TextIOBase) or not hasattr(source, "read"):
-            raise BadInput(f"a {type(source).__name__} is no .itg file: give bytes, a path or a file opened in mode 'rb'")
-        elif hasattr(source, "seekable") and source.seekable():
-            self._file, self._base = source, source.tell()
-            self.size = max(0, source.seek(0, os.SEEK_END) - self._base)
+            raise BadInput(f"a {type(source).__name__} cannot be read: give bytes, a path or a file open in mode 'rb'")
         else:
-            try:
-                start = _read_fully(source, len(SIGNATURE))
-                _check_signature(start)  # before the rest is read: a pipe that is not ours may have no end
-                self._view = memoryview(start + source.read())
-                self.size = len(self._view)
-            finally:
-                self.close()
-            self._file = None
+            self._file = source
+        try:
+            self._measure(self._file)
+        except BaseException:
+            self.close()
+            raise
+
+    def _measure(self, file: BinaryIO) -> None:
+        if hasattr(file, "seekable") and file.seekable():
+            self._base = file.tell()
+            self.size = max(0, file.seek(0, os.SEEK_END) - self._base)
+            return
+        start = _read_fully(file, len(SIGNATURE))
+        _check_signature(start)  # before the rest is read: a pipe that is not ours may have no end
+        self._view = memoryview(start + file.read())
+        self.size = len(self._view)
+        self.close()
+        self._file = None
 
     def read(self, offset: int, n: int) -> bytes:
         """Exactly n bytes; CorruptFile when the source ends before them."""
@@ -473,7 +489,7 @@ class _Source:
                 data = _read_fully(self._file, n)
             self.bytes_read += len(data)
         if len(data) != n:
-            raise CorruptFile(f"the file ends at byte {offset + len(data)}, before byte {offset + n}; get the whole file")
+            raise CorruptFile(f"the file ends before byte {offset + n}: get the whole file")
         return data
 
     def close(self) -> None:
@@ -492,24 +508,44 @@ def _read_fully(file: BinaryIO, n: int) -> bytes:
 
 
 def _chunk(kind: str, payload: BytesLike) -> tuple[bytes, BytesLike, bytes]:
+    if len(payload) > 0xFFFFFFFF:
+        raise TooLarge(f"{len(payload)} bytes do not fit in one {kind} chunk: its length has 32 bits")
     crc = zlib.crc32(payload, zlib.crc32(kind.encode()))
     return kind.encode() + struct.pack(">I", len(payload)), payload, struct.pack(">I", crc)
 
 
 def _inflate(data: bytes, limit: int) -> bytes | None:
     """What the one zlib stream in `data` expands to; None when it is malformed, or expands to more than `limit`."""
-    stream = zlib.decompressobj()
+    stream, size = zlib.decompressobj(), 0
     try:
-        out = stream.decompress(data, limit + 1)  # one more, so that a stream of just `limit` bytes reaches its end
+        # Counted first, in small pieces of either side, so that a bomb costs time but no memory.
+        for at in range(0, len(data), _PIECE):
+            rest = data[at : at + _PIECE]
+            while rest and not stream.eof:
+                size += len(stream.decompress(rest, _PIECE))
+                rest = stream.unconsumed_tail
+                if size > limit:
+                    return None
+            if stream.eof and len(data) - at > _PIECE:
+                return None
+        if not stream.eof or stream.unused_data:
+            return None
+        return zlib.decompress(data, bufsize=max(1, size))
     except zlib.error:
         return None
-    return out if stream.eof and not stream.unused_data and len(out) <= limit else None
+
+
+def _alpha_limit(width: int, height: int) -> int:
+    """Bytes of an alpha record, at most: no sane PNG of these many grey pixels comes near."""
+    return 2 * width * height + _PIECE
 
 
 def _alpha_problem(record: bytes, width: int, height: int) -> str | None:
     """What is wrong with an alpha record of a tile of this size, from its first bytes, or None."""
     if len(record) == 2 and record[0] == 0:
         return None
+    if len(record) > _alpha_limit(width, height):
+        return f"has {len(record)} bytes for {width}x{height} pixels"
     if record[:1] != b"\x01" or record[1:17] != _PNG_START or len(record) < 30:
         return "is neither a constant nor a PNG"
     if record[17:27] != struct.pack(">IIBB", width, height, 8, 0):
@@ -524,7 +560,7 @@ def _check_signature(head: bytes) -> None:
     if len(head) < len(SIGNATURE):
         raise CorruptFile(f"the file has only {len(head)} bytes: it was cut short, so get the whole file")
     how = None
-    if head.startswith((b"\x8aITG\n\x1a\n", b"\x8aITG\r\x1a\r", b"\x8aITG\r\r\x1a\r")):
+    if head.startswith((b"\x8aITG\n\x1a\n", b"\x8aITG\r\x1a\n", b"\x8aITG\r\x1a\r", b"\x8aITG\r\r\x1a\r")):
         how = "was copied as text, which changed its line endings (CRLF was shortened)"
     elif head.startswith((b"\x8aITG\r\n\x1a\r", b"\x8aITG\r\r\n\x1a")):
         how = "was copied as text, which changed its line endings (LF became CRLF)"
@@ -540,4 +576,4 @@ def _check_signature(head: bytes) -> None:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, IntaglioWarning, stacklevel=4)
+    warnings.warn(message, IntaglioWarning, stacklevel=3)
