@@ -1,0 +1,276 @@
+"""Picture <-> bytes: the one place that knows the order of the steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import alpha as alpha_plane
+from . import container, pictures, search
+from .container import BLOCK, MAX_PIXELS, Header, Reader
+from .errors import BadInput, CorruptFile
+from .latents import TileCoder
+from .package import Package, for_fingerprint, released_names, resolve
+from .runtime import Runtime, runtime
+from .tiles import CELL, Box, Latents, Layout, Spill, pixels
+
+DEFAULT_QUALITY = 50.0
+TOP = container.MAX_Q
+
+Model = Package | str | os.PathLike | None
+Progress = Callable[[float], None]
+
+
+def quality_to_q(quality: float) -> int:
+    """Quality 0..100 to the step q 0..63, linearly, to the nearest."""
+    if not 0 <= quality <= 100:
+        raise BadInput(f"quality is {quality}; give a number from 0 (smallest) to 100 (best)")
+    return int(quality * TOP / 100 + 0.5)
+
+
+class Encoder:
+    """One picture, analysed once; `at` writes it at any q and gain map."""
+
+    def __init__(self, picture: pictures.Picture, engine: Runtime, realism: float, keep: bool, progress: Progress):
+        self.picture, self.engine, self.realism = picture, engine, realism
+        self.layout = Layout(*picture.image.size)
+        self.coder = TileCoder(engine)
+        self.progress = progress
+        self._alpha = self._alpha_records()
+        self._latents = Spill() if keep else None
+        if self._latents is not None:
+            for i in range(len(self.layout)):
+                self._latents.append(self._analyse(i))
+                progress(0.5 * (i + 1) / len(self.layout))
+
+    def _alpha_records(self) -> list[bytes] | None:
+        image = self.picture.image
+        if image.mode not in ("LA", "RGBA"):
+            return None
+        records = []
+        for i in range(len(self.layout)):
+            box = self.layout.tile(i).common(self.layout.picture)
+            records.append(alpha_plane.encode(image.crop((box.x0, box.y0, box.x1, box.y1)).getchannel("A")))
+        return records
+
+    def _analyse(self, i: int) -> NDArray[np.float32]:
+        """Latents of tile i (1, M, h, w), computed with a halo from the neighbours."""
+        tile = self.layout.tile(i)
+        box = tile.grown(self.engine.package.card["halo"]["analysis"], self.layout.padded)
+        y = self.engine.analysis(pixels(self.picture.image, box))
+        x0, y0 = (tile.x0 - box.x0) // CELL, (tile.y0 - box.y0) // CELL
+        return y[:, :, y0 : y0 + tile.height // CELL, x0 : x0 + tile.width // CELL]
+
+    def frame(self, q: int, tiles: list[bytes], qmap: NDArray[np.int8] | None) -> bytes:
+        """The file around given tiles."""
+        p = self.picture
+        header = Header(*p.image.size, p.image.mode, q, self.realism, self.engine.package.fingerprint)
+        return container.pack(header, tiles, qmap=qmap, icc=p.icc, exif=p.exif, xmp=p.xmp, alpha=self._alpha)
+
+    def at(self, q: int, qmap: NDArray[np.int8] | None = None) -> bytes:
+        """The whole file at base step q; `qmap`: offsets for each 64x64 block, clipped here to 0..63."""
+        blocks = self.layout.padded.outwards(BLOCK)
+        steps = np.full((blocks.height, blocks.width), q)
+        if qmap is not None:
+            steps = np.clip(steps + qmap, 0, TOP)
+            qmap = (steps - q).astype(np.int8)
+        tiles = []
+        for i in range(len(self.layout)):
+            t = self.layout.tile(i).outwards(BLOCK)
+            y = self._analyse(i) if self._latents is None else self._latents[i]
+            tiles.append(self.coder.encode(y, steps[t.y0 : t.y1, t.x0 : t.x1]))
+            if self._latents is None:
+                self.progress((i + 1) / len(self.layout))
+        return self.frame(q, tiles, qmap)
+
+
+def encode(
+    image: Any,
+    *,
+    quality: float | None = None,
+    target_bpp: float | None = None,
+    target_bytes: int | None = None,
+    roi: Any = None,
+    realism: float | None = None,
+    model: Model = None,
+    strict: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress = lambda share: None,
+) -> bytes:
+    """Encode a picture; returns the bytes of an `.itg` file.
+
+    image: a path, a binary file, a Pillow image, or a uint8 array (H, W) or (H, W, 1..4).
+    Rate, at most one of: quality 0..100 (default 50), target_bpp (bits of the whole file for each pixel, > 0) or
+    target_bytes (of the whole file); a target is never exceeded, and met from below by the largest step that fits.
+    roi: a mask (path, Pillow image or array; any size, stretched to the picture): white areas are kept better, black ones
+    starved, at the bytes that the picture would have taken without the mask.
+    realism: 0..1, the decoder's default, stored in the file (None: the model's own).
+    model: None (released), a released name, a package's path, or a Package. strict: refuse what would be converted.
+    device: cpu, cuda, coreml or directml. threads: None for all cores. progress: called with the share done, 0..1.
+    Raises BadInput, TooLarge or WrongModel.
+    """
+    given = [name for name, value in (("quality", quality), ("target_bpp", target_bpp), ("target_bytes", target_bytes))
+             if value is not None]
+    if len(given) > 1:
+        raise BadInput(f"{' and '.join(given)} are given together; choose one")
+    q = quality_to_q(DEFAULT_QUALITY if quality is None else quality)
+    package = resolve(model)
+    if realism is None:
+        realism = float(package.card.get("realism", 0.0))
+    if not 0 <= realism <= 1:
+        raise BadInput(f"realism is {realism}; give a number from 0 (least distortion) to 1 (most realistic)")
+    engine = runtime(package, device, threads)
+    picture = pictures.load(image, strict, max_pixels=max_pixels)
+    width, height = picture.image.size
+    limit = None
+    if target_bpp is not None:
+        if not 0 < target_bpp < float("inf"):
+            raise BadInput(f"target_bpp is {target_bpp}; give bits per pixel above 0")
+        limit = int(target_bpp * width * height / 8)
+    if target_bytes is not None:
+        if target_bytes < 1:
+            raise BadInput(f"target_bytes is {target_bytes}; give a number of bytes above 0")
+        limit = int(target_bytes)
+    searching = limit is not None or roi is not None
+    encoder = Encoder(picture, engine, realism, searching, progress)
+    if not searching:
+        return encoder.at(q)
+    qmap = search.gain_offsets(roi, encoder.layout) if roi is not None else None
+    if limit is None:
+        limit = len(encoder.at(q))
+    data = search.largest(lambda step: encoder.at(step, qmap), limit)
+    progress(1.0)
+    return data
+
+
+def _check_region(region: tuple[int, int, int, int] | None, header: Header) -> Box:
+    if region is None:
+        return Box(0, 0, header.width, header.height)
+    try:
+        x, y, w, h = (int(v) for v in region)
+    except (TypeError, ValueError):
+        raise BadInput(f"region is {region!r}; give four whole numbers: x, y, width, height") from None
+    if w < 1 or h < 1 or x < 0 or y < 0 or x + w > header.width or y + h > header.height:
+        raise BadInput(f"region {x},{y},{w},{h} is not inside the picture of {header.width} x {header.height}")
+    return Box(x, y, x + w, y + h)
+
+
+def decode(
+    data: Any,
+    *,
+    realism: float | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    model: Model = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress = lambda share: None,
+) -> Image.Image:
+    """Decode an `.itg` file: bytes, a path, or a binary file. Returns a Pillow image (L, LA, RGB or RGBA).
+
+    realism: 0 (least distortion) .. 1 (most realistic); None takes the file's default. region: (x, y, width, height) in
+    pixels; only its tiles are read, and little more than it is computed. max_pixels bounds what a header may ask for.
+    ICC profile, EXIF and XMP are in `.info` under Pillow's names (icc_profile, exif, xmp); EXIF orientation is kept as
+    metadata, not applied. Raises CorruptFile, UnsupportedFile, WrongModel, TooLarge or BadInput.
+    """
+    with Reader(data, max_pixels=max_pixels) as reader:
+        return decode_reader(reader, realism, region, model, device, threads, progress)
+
+
+def decode_reader(
+    reader: Reader,
+    realism: float | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    model: Model = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: Progress = lambda share: None,
+) -> Image.Image:
+    """`decode` on a file that is already open."""
+    header = reader.header
+    box = _check_region(region, header)
+    realism = header.realism if realism is None else realism
+    if not 0 <= realism <= 1:
+        raise BadInput(f"realism is {realism}; give a number from 0 (least distortion) to 1 (most realistic)")
+    engine = runtime(for_fingerprint(header.fingerprint, model), device, threads)
+    if region is None:
+        reader.check_tail()
+    coder, layout = TileCoder(engine), Layout(header.width, header.height)
+    steps = np.asarray(reader.qmap, np.int64) + header.q
+
+    def decode_tile(i: int) -> NDArray[np.float32]:
+        t = layout.tile(i).outwards(BLOCK)
+        try:
+            return coder.decode(reader.tile(i), steps[t.y0 : t.y1, t.x0 : t.x1])
+        except CorruptFile as error:
+            raise CorruptFile(f"tile {i}: {error}") from None
+
+    latents = Latents(layout, decode_tile)
+    out = Image.new(header.mode, (box.width, box.height))
+    touched = layout.touched(box)
+    for done, i in enumerate(touched):
+        part = layout.tile(i).common(box)
+        image = _synthesise(part, latents, steps, engine, realism, header.mode)
+        record = reader.alpha(i)
+        if record is not None:
+            whole = layout.tile(i).common(layout.picture)
+            plane = alpha_plane.decode(record, (whole.width, whole.height))
+            image.putalpha(plane.crop((part.x0 - whole.x0, part.y0 - whole.y0, part.x1 - whole.x0, part.y1 - whole.y0)))
+        out.paste(image, (part.x0 - box.x0, part.y0 - box.y0))
+        progress((done + 1) / len(touched))
+    for name, value in (("icc_profile", reader.icc), ("exif", reader.exif), ("xmp", reader.xmp)):
+        if value is not None:
+            out.info[name] = value
+    return out
+
+
+def _synthesise(part: Box, latents: Latents, steps: NDArray, engine: Runtime, realism: float, mode: str) -> Image.Image:
+    """Pixels of `part`, which lies in one tile, as an L or RGB image."""
+    halo = engine.package.card["halo"]["synthesis"] // CELL
+    need = part.outwards(CELL)
+    window = need.grown(halo, latents.layout.padded.outwards(CELL))
+    blocks = window.outwards(BLOCK // CELL)
+    t = np.repeat(np.repeat(steps[blocks.y0 : blocks.y1, blocks.x0 : blocks.x1], 4, 0), 4, 1)
+    y0, x0 = window.y0 - 4 * blocks.y0, window.x0 - 4 * blocks.x0
+    t = (t[y0 : y0 + window.height, x0 : x0 + window.width] / np.float32(TOP)).astype(np.float32)
+    rgb = engine.synthesis(latents.window(window), t[None, None], realism)[0]
+    y0, x0 = part.y0 - CELL * window.y0, part.x0 - CELL * window.x0
+    rgb = rgb[y0 : y0 + part.height, x0 : x0 + part.width]
+    if mode in ("L", "LA"):
+        return Image.fromarray(((rgb.sum(2, dtype=np.uint16) * 2 + 3) // 6).astype(np.uint8))
+    return Image.fromarray(np.ascontiguousarray(rgb))
+
+
+def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+    """What a file says of itself, from its header alone: no tile is read and no network runs."""
+    with Reader(data, max_pixels=max_pixels) as reader:
+        header, size = reader.header, reader.size
+        names = [n for n in released_names() if resolve(n).fingerprint == header.fingerprint]
+        return {
+            "format": "itg", "version": reader.version, "width": header.width, "height": header.height,
+            "mode": header.mode, "q": header.q, "quality": round(header.q * 100 / TOP, 1), "realism": header.realism,
+            "model": names[0] if names else None, "fingerprint": header.fingerprint.hex(),
+            "bytes": size, "bpp": round(8 * size / (header.width * header.height), 4), "tiles": header.tiles,
+            "gain_map": [int(np.min(reader.qmap)), int(np.max(reader.qmap))] if np.any(reader.qmap) else None,
+            "orientation": _orientation(reader.exif),
+            "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""), "xmp_bytes": len(reader.xmp or b""),
+            "chunks": [{"type": kind, "offset": offset, "bytes": length} for kind, offset, length in reader.chunks],
+        }
+
+
+def _orientation(exif: bytes | None) -> int | None:
+    if not exif:
+        return None
+    parsed = Image.Exif()
+    try:
+        parsed.load(exif)
+        return parsed.get(0x0112)
+    except Exception:  # EXIF is a stranger's bytes; a block that cannot be parsed has no orientation to show
+        return None

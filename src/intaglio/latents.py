@@ -1,0 +1,113 @@
+"""One entropy tile: latents <-> bytes, with the prior between them. The one place that knows the order of the symbols.
+
+    LEB128 K | the residual coder's bytes (entropy.py)
+
+K: channels K.. have only zero residuals in this tile, and none is coded for them. Coding order: z (channel by channel,
+row by row), then the passes of the card, each its channels below K at the positions of its parity, row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .container import get_varint, put_varint
+from .entropy import LIMIT, TileReader, TileWriter
+from .errors import CorruptFile
+from .runtime import Runtime
+
+MEAN_UNIT = 16  # means, and decoded latents on the way, are whole sixteenths
+
+
+class TileCoder:
+    """Codes the tiles of one file. Shapes: latents (1, M, h, w) with h and w multiples of 4; q (h/4, w/4) in 0..63."""
+
+    def __init__(self, runtime: Runtime):
+        self.runtime = runtime
+        card, tables = runtime.package.card, runtime.package.tables
+        self.latents: int = card["latents"]
+        self.passes: list[tuple[int, int, int]] = [tuple(p) for p in card["passes"]]
+        self.seen: list[int] = card["seen"]
+        self.steps: int = card["steps"]
+        self.gains: NDArray[np.float32] = tables["gains"]
+        self.hyper_index: NDArray[np.uint8] = tables["hyper_index"]
+
+    def gain(self, q: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Gains (1, M, h, w) of a q map; (1, M, 1, 1) where it is all one step."""
+        if (q == q.flat[0]).all():
+            return self.gains[q.flat[0]][None, :, None, None]
+        return np.repeat(np.repeat(self.gains[q].transpose(2, 0, 1), 4, 1), 4, 2)[None]
+
+    def _features(self, z: NDArray[np.int32], q: NDArray[np.integer]) -> NDArray[np.float32]:
+        clamped = np.clip(z, -128, 127).astype(np.float32)[None]
+        return self.runtime.features(clamped, (2 * q - (self.steps - 1)).astype(np.float32)[None, None])
+
+    def _hyper_indices(self, q: NDArray[np.integer]) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(self.hyper_index[q].transpose(2, 0, 1)).ravel()
+
+    def residuals(self, y: NDArray[np.float32], q: NDArray[np.integer]) -> Iterator[tuple[int, NDArray, NDArray]]:
+        """The encoder's groups in coding order: (first channel, residuals, scale indices), the first one being z with
+        channel -1 and flat arrays, the others (channels, positions). Channels are not yet cut to K."""
+        _, m, h, w = y.shape
+        y = y * self.gain(q)
+        z_real = self.runtime.hyper(y, (q / np.float32(self.steps - 1)).astype(np.float32)[None, None])
+        z = np.clip(np.floor(z_real[0] + 0.5), -LIMIT, LIMIT).astype(np.int32)
+        yield -1, z.ravel(), self._hyper_indices(q)
+        features = self._features(z, q)
+        y16 = np.zeros((m, h * w), np.float32)
+        flat = y.reshape(m, h * w)
+        for k, ((first, end, parity), seen) in enumerate(zip(self.passes, self.seen, strict=True)):
+            mean16, index = self.runtime.prior(k, features, y16[:seen].reshape(1, seen, h, w) if seen else None)
+            at = positions(h, w, parity)
+            mean = np.take(mean16.reshape(end - first, -1), at, 1)
+            r = np.floor(np.take(flat[first:end], at, 1) - mean * (1 / MEAN_UNIT) + 0.5)
+            np.clip(r, -LIMIT, LIMIT, r)
+            y16[first:end, at] = r * MEAN_UNIT + mean
+            yield first, r.astype(np.int32), np.take(index.reshape(end - first, -1), at, 1)
+
+    def encode(self, y: NDArray[np.float32], q: NDArray[np.integer]) -> bytes:
+        """The payload of one tile. y: analysis output without gain, float32."""
+        groups = list(self.residuals(y, q))
+        active = 0
+        for first, r, _ in groups[1:]:
+            used = np.flatnonzero(r.any(1))
+            if len(used):
+                active = max(active, first + int(used[-1]) + 1)
+        writer = TileWriter(self.runtime.tables)
+        for first, r, index in groups:
+            if first >= 0:
+                count = max(0, active - first)
+                r, index = r[:count].ravel(), index[:count].ravel()
+            writer.put(r, index)
+        return put_varint(active) + writer.finish()
+
+    def decode(self, data: bytes, q: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Latents without gain (1, M, h, w), ready for synthesis. Raises CorruptFile."""
+        h, w = 4 * q.shape[0], 4 * q.shape[1]
+        m = self.latents
+        active, offset = get_varint(data, 0, m, "the channel count of a tile")
+        reader = TileReader(self.runtime.tables, data[offset:])
+        index = self._hyper_indices(q)
+        features = self._features(reader.get(index).reshape(-1, *q.shape), q)
+        y16 = np.zeros((m, h * w), np.float32)
+        for k, ((first, end, parity), seen) in enumerate(zip(self.passes, self.seen, strict=True)):
+            mean16, index = self.runtime.prior(k, features, y16[:seen].reshape(1, seen, h, w) if seen else None)
+            at = positions(h, w, parity)
+            decoded = np.take(mean16.reshape(end - first, -1), at, 1)
+            count = max(0, min(end, active) - first)
+            if count:
+                r = reader.get(np.take(index.reshape(end - first, -1)[:count], at, 1).ravel())
+                decoded[:count] += np.float32(MEAN_UNIT) * r.reshape(count, -1)
+            y16[first:end, at] = decoded
+        reader.finish()
+        y = y16.reshape(1, m, h, w)
+        if active > m:
+            raise CorruptFile(f"a tile counts {active} channels, the model has {m}; get a fresh copy")
+        return y * (1 / (MEAN_UNIT * self.gain(q)))
+
+
+def positions(h: int, w: int, parity: int) -> NDArray[np.intp]:
+    """Flat positions (row by row) of the checkerboard colour `parity`: (row + column) % 2 == parity."""
+    return np.flatnonzero(((np.arange(h)[:, None] + np.arange(w)) % 2 == parity).ravel())

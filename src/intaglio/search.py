@@ -1,0 +1,53 @@
+"""Finding a step for a size, and a gain map for a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import pictures
+from .container import BLOCK, MAX_Q
+from .errors import BadInput
+from .tiles import Layout
+
+KEEP, STARVE = 8, -16  # q offsets of a block that is all white, all black: about +2 dB and a third of the bits
+
+
+def largest(encode: Callable[[int], bytes], limit: int) -> bytes:
+    """The file of the largest step q that has at most `limit` bytes. Raises BadInput with the least possible size.
+
+    Sizes grow with q all but surely; where they do not, the result still never exceeds the limit.
+    """
+    least = encode(0)
+    if len(least) > limit:
+        raise BadInput(f"{limit} bytes cannot be met: with its metadata and alpha this picture takes at least {len(least)}")
+    best, low, high = least, 0, MAX_Q + 1  # low fits, high does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        trial = encode(middle)
+        if len(trial) <= limit:
+            best, low = trial, middle
+        else:
+            high = middle
+    return best
+
+
+def gain_offsets(mask: Any, layout: Layout) -> NDArray[np.int8]:
+    """q offsets (rows, columns) of the 64x64 blocks from a mask: the mean of each block, black to white, maps linearly
+    onto STARVE..KEEP."""
+    grey = pictures.load(mask).image
+    if grey.mode in ("LA", "RGBA"):
+        grey = grey.convert("RGB")  # a mask's transparency says nothing
+    grey = grey.convert("L")
+    if grey.getextrema()[0] == grey.getextrema()[1]:
+        raise BadInput("the roi mask is one single grey: paint what to keep white and the rest black")
+    padded = layout.padded
+    # stretch onto the picture, then average each block over the pixels that it really has
+    share = np.asarray(grey.resize((layout.width, layout.height), Image.Resampling.BOX), np.float32) / 255
+    share = np.pad(share, ((0, padded.height - layout.height), (0, padded.width - layout.width)), "edge")
+    blocks = share.reshape(padded.height // BLOCK, BLOCK, padded.width // BLOCK, BLOCK).mean((1, 3))
+    return np.round(STARVE + (KEEP - STARVE) * blocks).astype(np.int8)
