@@ -169,7 +169,7 @@ def _finish(image: Image.Image, name: str, notes: list[str], strict: bool, max_p
     icc, exif, xmp = _icc(image), _exif(image, name), _xmp(image)
     if target == image.mode:
         plain = image._new(image.im)  # the same pixels, without the decoder, its buffers and its file
-        plain.readonly = image.readonly
+        plain.readonly = image.readonly  # a mapped file: Pillow copies it before it changes it
     else:
         plain, how = _convert(image, target, icc, name)
         notes[-1] += how
@@ -306,7 +306,7 @@ def _exif(image: Image.Image, name: str) -> bytes | None:
 
 
 def _xmp(image: Image.Image) -> bytes | None:
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or _raw_profile(image, "xmp")
+    xmp = image.info.get("xmp") or _raw_profile(image, "xmp")
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     return bytes(xmp) if isinstance(xmp, (bytes, bytearray)) and xmp else None
 
@@ -320,7 +320,7 @@ def _raw_profile(image: Image.Image, kind: str) -> bytes | None:
 
 
 def _portable_exif(exif: Image.Exif, xmp: bytes | None = None) -> bytes:
-    """The same EXIF without the tags that describe the file it came from; with XMP, as a TIFF keeps it. b"" when empty."""
+    """The same EXIF without the tags that describe its own file; with XMP, as a TIFF keeps it. b"" when empty."""
     portable = Image.Exif()
     portable.endian = exif.endian
     for tag in exif:
