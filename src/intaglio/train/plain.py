@@ -70,14 +70,16 @@ def main() -> None:
     crops = Crops(a.pack, a.crop, a.seed)
     codec = Codec(Shape(analysis_blocks=tuple(a.blocks[:2]), synthesis_blocks=tuple(a.blocks[2:])))
     if a.warm:
-        state = torch.load(a.warm, weights_only=True)["codec"]
-        print(codec.load_state_dict(state, strict=False))  # blocks that the checkpoint lacks start at zero
+        state = torch.load(a.warm, weights_only=True)
+        print(codec.load_state_dict(state["codec"], strict=False))  # blocks that the checkpoint lacks start at zero
     else:
         klt.start(codec, Crops(a.pack, 64, a.seed))
     codec = codec.to(memory_format=torch.channels_last).train()
     if a.compile:
         codec.compile()
     optimiser = torch.optim.Adam(codec.parameters(), lr=a.rate, betas=(0.9, 0.99))
+    if a.warm and state["shape"] == vars(codec.shape):
+        optimiser.load_state_dict(state["optimiser"])
     start = last = saved = time.monotonic()
     step = pixels = 0
     sums = torch.zeros(3)

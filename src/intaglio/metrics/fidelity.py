@@ -1,0 +1,55 @@
+"""Distortion measures on 8-bit RGB pictures: NumPy uint8 arrays of shape (h, w, 3)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, table of section 3.2
+
+
+def mse(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Mean squared error over all channels, on the 0..255 scale; 0 is best."""
+    return float(np.mean(np.square(a.astype(np.float32) - b.astype(np.float32)), dtype=np.float64))
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """10 log10(255^2 / MSE) in dB over RGB; higher is better, infinite for equal pictures."""
+    error = mse(a, b)
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Gaussian window of 11 pixels, sigma 1.5, valid positions only; x is (n, 1, h, w)."""
+    t = torch.arange(-5, 6, dtype=x.dtype)
+    window = torch.exp(-(t**2) / (2 * 1.5**2))
+    window /= window.sum()
+    return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+
+
+def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Multi-scale structural similarity, mean over R, G and B; 0..1, higher is better.
+
+    Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment" (2003), equation 7:
+    contrast-structure terms of five scales (2x2 mean and decimation between them), the luminance term at the coarsest,
+    K1 = 0.01, K2 = 0.03. Negative terms are clipped at 0. Both sides must be at least 161 pixels.
+    """
+    if min(a.shape[:2]) < 161:
+        raise ValueError(f"MS-SSIM needs sides of at least 161 pixels, not {a.shape[1]} x {a.shape[0]}")
+    x, y = (torch.from_numpy(p.astype(np.float64)).permute(2, 0, 1)[:, None] for p in (a, b))
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    score = torch.ones(x.shape[0], dtype=torch.float64)
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
+        mx, my = _blur(x), _blur(y)
+        vx, vy, vxy = _blur(x * x) - mx * mx, _blur(y * y) - my * my, _blur(x * y) - mx * my
+        structure = (2 * vxy + c2) / (vx + vy + c2)
+        if scale == len(MS_SSIM_WEIGHTS) - 1:
+            structure = structure * (2 * mx * my + c1) / (mx * mx + my * my + c1)
+        score *= structure.mean((1, 2, 3)).clamp_min(0) ** weight
+        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return float(score.mean())

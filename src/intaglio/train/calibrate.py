@@ -1,0 +1,65 @@
+"""Entropy tables from counts: what residuals of each scale index really look like, on photographs.
+
+Training assumes Gaussians. Real residuals have a sharper peak and longer tails, so the tables of a package are the
+Gaussians corrected by symmetric counts over training crops at every q: the wider a table's evidence, the more it says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .. import entropy
+from ..nn.codec import STEPS, Codec
+from ..nn.prior import SCALES, sigma
+from .data import Crops
+
+PRIOR_WEIGHT = 4000.0  # a Gaussian counts as this many observations
+TAIL = 2.0**-14
+
+
+@torch.no_grad()
+def counts(codec: Codec, crops: Crops, pictures: int, reach: int = entropy.MAX_REACH) -> np.ndarray:
+    """Histograms (64, reach + 2) of |residual| by scale index; the last column counts what lies beyond `reach`."""
+    result = np.zeros((SCALES, reach + 2))
+    codec = codec.eval()
+    for i in range(pictures):
+        x = torch.from_numpy(crops.batch(1)).float()
+        q = torch.full((1, 1, 1), float(i % STEPS))
+        t = (q / (STEPS - 1))[:, None]
+        y = codec.analysis(x) * codec.gain(q)
+        z_hat = torch.floor(codec.hyper(y, t) + 0.5)
+        q_map = (2 * q - (STEPS - 1))[:, None].expand(1, 1, *z_hat.shape[2:])
+        mean, index, y_hat = codec.prior(y, z_hat, q_map)
+        for scale, value in ((index, y_hat - mean), (codec.hyper_index(q).expand_as(z_hat), z_hat)):
+            magnitude = value.abs().round().long().clamp_max(reach + 1)
+            flat = scale.long() * (reach + 2) + magnitude
+            result += np.bincount(flat.flatten().numpy(), minlength=result.size).reshape(result.shape)
+    return result
+
+
+def tables(histograms: np.ndarray) -> entropy.Tables:
+    """Integer tables from `counts`; each sums to 2^24 with every entry at least 1."""
+    gaussian = entropy.gaussian_tables(sigma(torch.arange(SCALES, dtype=torch.float64)).tolist(), TAIL)
+    result = []
+    for s, seen in enumerate(histograms):
+        base = gaussian.counts(s).astype(float) / entropy.TOTAL
+        k = len(base) // 2 - 1
+        # a symmetric probability of each magnitude 0..reach, Gaussian where it stores one
+        p = np.zeros(len(seen))
+        p[: k + 1] = base[k : 2 * k + 1] * np.where(np.arange(k + 1) == 0, 1, 2)
+        p[-1] = base[-1]
+        p = (seen + PRIOR_WEIGHT * p) / (seen.sum() + PRIOR_WEIGHT)
+        tail = np.cumsum(p[::-1])[::-1]  # the mass at and beyond each magnitude
+        k = max(k, min(int(np.argmax(tail < TAIL)) - 1, entropy.MAX_REACH)) if (tail < TAIL).any() else entropy.MAX_REACH
+        half = p[1 : k + 1] / 2
+        result.append(_integers(np.concatenate([half[::-1], p[:1], half, [max(tail[k + 1], 2.0**-20)]])))
+    return entropy.Tables(result)
+
+
+def _integers(p: np.ndarray) -> np.ndarray:
+    """Counts of at least 1 that sum to 2^24; what rounding leaves over goes to the largest."""
+    spare = entropy.TOTAL - len(p)
+    values = np.floor(p / p.sum() * spare).astype(np.int64) + 1
+    values[np.argmax(values)] += entropy.TOTAL - values.sum()
+    return values.astype(np.uint32)
