@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from intaglio import container
-from intaglio.container import MODES, Header, Reader, get_varint, pack, put_varint
+from intaglio.container import MODES, Header, pack
 from intaglio.errors import BadInput, CorruptFile, IntaglioWarning, TooLarge
+from intaglio.reader import Reader
+from intaglio.varint import get_varint, put_varint
 
 SIDES = st.one_of(st.integers(1, 70), st.sampled_from([1023, 1024, 1025, 2048, 3000]))
 

@@ -19,8 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from intaglio.container import SIGNATURE, Header, Reader, pack, put_varint
+from intaglio.container import SIGNATURE, Header, pack
 from intaglio.errors import CorruptFile, IntaglioWarning, TooLarge, UnsupportedFile
+from intaglio.reader import Reader
+from intaglio.varint import put_varint
 
 MIB = 1 << 20
 

@@ -12,10 +12,11 @@ from PIL import Image
 
 from . import alpha as alpha_plane
 from . import container, pictures, search
-from .container import BLOCK, MAX_PIXELS, Header, Reader
+from .container import BLOCK, MAX_PIXELS, Header
 from .errors import BadInput, CorruptFile
 from .latents import TileCoder
 from .package import Package, for_fingerprint, released_names, resolve
+from .reader import Reader
 from .runtime import Runtime, runtime
 from .tiles import CELL, Box, Latents, Layout, Spill, pixels
 

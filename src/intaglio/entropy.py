@@ -22,11 +22,12 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import constriction  # type: ignore[import-untyped]
+import constriction
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BadInput, CorruptFile, IntaglioError
+from .varint import get_varint, put_varint
 
 AnsCoder = constriction.stream.stack.AnsCoder
 Categorical = constriction.stream.model.Categorical
@@ -148,7 +149,7 @@ class TileWriter:
         bits = np.frombuffer("".join(self._escapes).encode("ascii"), np.uint8) & 1
         escapes = np.packbits(bits).tobytes()
         words: bytes = coder.get_compressed().astype("<u4").tobytes()
-        return _put_length(len(escapes)) + escapes + words
+        return put_varint(len(escapes)) + escapes + words
 
 
 class TileReader:
@@ -157,7 +158,7 @@ class TileReader:
     def __init__(self, tables: Tables, data: bytes | bytearray | memoryview) -> None:
         """data: one whole coded tile. CorruptFile where its parts do not fit."""
         view = memoryview(data).cast("B")
-        size, start = _get_length(view)
+        size, start = get_varint(view, 0, where="the length of a tile's escape bits")
         if size > len(view) - start:
             raise _corrupt(f"its escape bits need {size} bytes and {len(view) - start} are left")
         words = view[start + size :]
@@ -271,28 +272,6 @@ def _escape(symbol: int, reach: int) -> str:
     """The escape code as 0s and 1s: sign (1 is negative), then n - 1 zeros and the n bits of |symbol| - reach >= 1."""
     digits = f"{abs(symbol) - reach:b}"
     return ("1" if symbol < 0 else "0") + "0" * (len(digits) - 1) + digits
-
-
-def _put_length(n: int) -> bytes:
-    """n -> LEB128: seven bits a byte, least significant first, the high bit set on all but the last."""
-    out = bytearray()
-    while n > 0x7F:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def _get_length(view: memoryview) -> tuple[int, int]:
-    """The inverse of `_put_length`, five bytes at most and no needless ones: (n, bytes taken)."""
-    n = 0
-    for i in range(min(5, len(view))):
-        n |= (view[i] & 0x7F) << 7 * i
-        if view[i] < 0x80:
-            if i and not view[i]:
-                break
-            return n, i + 1
-    raise _corrupt("it does not begin with the length of its escape bits")
 
 
 def _corrupt(what: str) -> CorruptFile:

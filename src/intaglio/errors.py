@@ -1,5 +1,7 @@
 """What can go wrong, by name. Every message is one sentence that says what, where and what to do."""
 
+AGAIN = "the file is damaged, so get a fresh copy"  # how sentences about damaged bytes end
+
 
 class IntaglioError(Exception):
     """Any failure that intaglio foresees; the command line prints its sentence and exits non-zero."""

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import get_varint, put_varint
 from .entropy import LIMIT, TileReader, TileWriter
 from .errors import CorruptFile
 from .runtime import Runtime
+from .varint import get_varint, put_varint
 
 MEAN_UNIT = 16  # means, and decoded latents on the way, are whole sixteenths
 
