@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intaglio import pictures
+from intaglio import pictures, writing
 from intaglio.errors import BadInput
 
 SUFFIXES = [".png", ".jpg", ".webp", ".tiff", ".avif", ".heic", ".jp2", ".bmp", ".ppm", ".tga"]
@@ -27,10 +27,10 @@ def test_each_format_holds_each_mode_or_says_so(tmp_path, suffix, mode):
     image, path = picture(mode), tmp_path / f"x{suffix}"
     if mode.endswith("A") and suffix in (".jpg", ".bmp", ".ppm"):
         with pytest.raises(BadInput, match="cannot hold an alpha channel"):
-            pictures.save(image, path)
+            writing.save(image, path)
         assert os.listdir(tmp_path) == []
         return
-    pictures.save(image, path)
+    writing.save(image, path)
     assert os.listdir(tmp_path) == [f"x{suffix}"]
     again = pictures.load(path).image
     assert again.size == image.size and (again.mode[-1] == "A") == (mode[-1] == "A")
@@ -43,16 +43,16 @@ def test_each_format_holds_each_mode_or_says_so(tmp_path, suffix, mode):
 def test_colours_under_transparent_pixels_survive(tmp_path):
     image = Image.new("RGBA", (8, 8), (12, 34, 56, 0))
     for suffix in (".png", ".webp", ".tiff"):
-        pictures.save(image, tmp_path / f"x{suffix}")
+        writing.save(image, tmp_path / f"x{suffix}")
         assert pictures.load(tmp_path / f"x{suffix}").image.getpixel((3, 3)) == (12, 34, 56, 0)
 
 
 def test_unknown_formats_list_the_known_ones(tmp_path):
     for target in (tmp_path / "x.docx", tmp_path / "x", io.BytesIO()):
         with pytest.raises(BadInput, match=r"\.png \.jpg .*\.tiff"):
-            pictures.save(picture(), target)
+            writing.save(picture(), target)
     with pytest.raises(BadInput, match="mode CMYK"):
-        pictures.save(picture().convert("CMYK"), tmp_path / "x.jpg")
+        writing.save(picture().convert("CMYK"), tmp_path / "x.jpg")
     assert os.listdir(tmp_path) == []
 
 
@@ -65,13 +65,13 @@ def test_a_failing_encoder_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setitem(Image.SAVE, "PNG", fails)
     with pytest.raises(BadInput, match=r"cannot write .*x\.png: the disk is tired"):
-        pictures.save(picture(), tmp_path / "x.png")
+        writing.save(picture(), tmp_path / "x.png")
     assert os.listdir(tmp_path) == ["x.png"] and (tmp_path / "x.png").read_bytes() == b"old"
 
 
 def test_a_picture_too_large_for_its_format_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"cannot write .*x\.webp"):
-        pictures.save(Image.new("L", (20000, 1)), tmp_path / "x.webp")
+        writing.save(Image.new("L", (20000, 1)), tmp_path / "x.webp")
     assert os.listdir(tmp_path) == []
 
 
@@ -81,7 +81,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setitem(Image.SAVE, "PNG", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        pictures.save(picture(), tmp_path / "x.png")
+        writing.save(picture(), tmp_path / "x.png")
     assert os.listdir(tmp_path) == []
 
 
@@ -89,8 +89,8 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 def test_a_killed_process_leaves_the_old_bytes(tmp_path):
     target = tmp_path / "x.itg"
     target.write_bytes(b"old")
-    script = "import os, signal, sys\nfrom intaglio import pictures\n"
-    script += "with pictures._replacing(sys.argv[1]) as f:\n f.write(b'new' * 9999)\n f.flush()\n"
+    script = "import os, signal, sys\nfrom intaglio import writing\n"
+    script += "with writing._replacing(sys.argv[1]) as f:\n f.write(b'new' * 9999)\n f.flush()\n"
     script += " os.kill(os.getpid(), signal.SIGKILL)\n"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script, str(target)], env=environment, check=False)
@@ -101,7 +101,7 @@ def test_a_killed_process_leaves_the_old_bytes(tmp_path):
 
 def test_write_bytes_replaces_keeps_permissions_and_follows_links(tmp_path):
     target, link = tmp_path / "x.itg", tmp_path / "link.itg"
-    pictures.write_bytes(target, b"one")
+    writing.write_bytes(target, b"one")
     with open(tmp_path / "plain", "wb"):
         pass
     if os.name == "posix":
@@ -110,23 +110,23 @@ def test_write_bytes_replaces_keeps_permissions_and_follows_links(tmp_path):
         )  # as open() would make it, not mkstemp's 0600
         target.chmod(0o600)
         link.symlink_to(target)
-        pictures.write_bytes(link, memoryview(b"two"))
+        writing.write_bytes(link, memoryview(b"two"))
         assert link.is_symlink() and target.stat().st_mode & 0o777 == 0o600
         assert target.read_bytes() == b"two"
-    pictures.write_bytes(str(target), b"three")
+    writing.write_bytes(str(target), b"three")
     assert target.read_bytes() == b"three"
     long = tmp_path / ("n" * 250 + ".itg")
-    pictures.write_bytes(long, b"")
+    writing.write_bytes(long, b"")
     assert long.exists()
 
 
 def test_places_that_cannot_be_written(tmp_path):
     with pytest.raises(BadInput, match="there is no folder"):
-        pictures.write_bytes(tmp_path / "none" / "x.itg", b"")
+        writing.write_bytes(tmp_path / "none" / "x.itg", b"")
     with pytest.raises(BadInput, match="it is a folder"):
-        pictures.write_bytes(tmp_path, b"")
+        writing.write_bytes(tmp_path, b"")
     with pytest.raises(BadInput, match="cannot write"):
-        pictures.write_bytes(tmp_path / ("n" * 300), b"")
+        writing.write_bytes(tmp_path / ("n" * 300), b"")
     assert os.listdir(tmp_path) == []
 
 
@@ -135,7 +135,7 @@ def test_devices_and_pipes_are_written_to_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
-    pictures.save(picture(), pipe, format="png")
+    writing.save(picture(), pipe, format="png")
     assert pictures.load(io.BytesIO(reader.communicate()[0])).image.tobytes() == picture().tobytes()
     assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
 
@@ -153,9 +153,8 @@ def test_streams_get_whole_files():
 
     for suffix in SUFFIXES:
         pipe, file = Pipe(), io.BytesIO()
-        pictures.save(picture(), pipe, format=suffix[1:])
-        pictures.save(picture(), file, format=suffix.upper())
+        writing.save(picture(), pipe, format=suffix[1:])
+        writing.save(picture(), file, format=suffix.upper())
         assert pictures.load(io.BytesIO(pipe.data)).image.size == pictures.load(file).image.size == (30, 20)
-    with pytest.raises(BadInput, match="cannot write"):
-        with open(os.devnull, "rb") as unwritable:
-            pictures.save(picture(), unwritable, format="png")
+    with pytest.raises(BadInput, match="cannot write"), open(os.devnull, "rb") as unwritable:
+        writing.save(picture(), unwritable, format="png")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from intaglio import pictures
+from intaglio import pictures, writing
 from intaglio.errors import BadInput, IntaglioWarning
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -39,7 +39,7 @@ def tags_of(data):
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff", "avif", "heic"])
 def test_metadata_survives_save_and_load(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
-    pictures.save(halves(), path, icc=ICC, exif=exif(), xmp=XMP)
+    writing.save(halves(), path, icc=ICC, exif=exif(), xmp=XMP)
     picture = pictures.load(path)
     assert (picture.icc, picture.xmp) == (ICC, XMP)
     tags = tags_of(picture.exif)
@@ -53,15 +53,15 @@ def test_metadata_survives_save_and_load(tmp_path, suffix):
 def test_exif_bytes_are_not_rewritten(tmp_path, suffix):
     data = b"Exif\0\0II*\0 nonsense that nobody may parse"
     with pytest.warns(UserWarning) if suffix == "jpg" else pytest.MonkeyPatch.context():
-        pictures.save(halves(), tmp_path / f"x.{suffix}", exif=data)
+        writing.save(halves(), tmp_path / f"x.{suffix}", exif=data)
         assert pictures.load(tmp_path / f"x.{suffix}").exif.removeprefix(b"Exif\0\0") == data[6:]
 
 
 def test_exif_without_its_prefix_is_found_again_in_jpeg(tmp_path):
-    pictures.save(halves(), tmp_path / "x.webp", exif=exif())
+    writing.save(halves(), tmp_path / "x.webp", exif=exif())
     bare = pictures.load(tmp_path / "x.webp").exif
     assert not bare.startswith(b"Exif")
-    pictures.save(halves(), tmp_path / "x.jpg", exif=bare)
+    writing.save(halves(), tmp_path / "x.jpg", exif=bare)
     assert pictures.load(tmp_path / "x.jpg").exif == exif()
 
 
@@ -69,7 +69,7 @@ def test_exif_without_its_prefix_is_found_again_in_jpeg(tmp_path):
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_a_picture_is_turned_exactly_once(tmp_path, suffix, orientation):
     path = tmp_path / f"x.{suffix}"
-    pictures.save(halves(), path, exif=exif(orientation))
+    writing.save(halves(), path, exif=exif(orientation))
     picture = pictures.load(path)
     turn = tags_of(picture.exif).get(274, 1)
     upright = {1: picture.image, 3: picture.image.rotate(180), 6: picture.image.rotate(-90, expand=True)}
@@ -125,20 +125,20 @@ def test_a_tiffs_exif_does_not_describe_its_strips(tmp_path):
 def test_exif_of_another_size_does_not_spoil_a_tiff(tmp_path):
     tags = tags_of(exif())
     tags[256], tags[257], tags[258], tags[262] = 4000, 3000, (16, 16, 16), 6  # some cameras write these
-    pictures.save(halves(), tmp_path / "x.tiff", exif=tags.tobytes())
+    writing.save(halves(), tmp_path / "x.tiff", exif=tags.tobytes())
     assert pictures.load(tmp_path / "x.tiff").image.tobytes() == halves().tobytes()
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "ppm", "tga", "jp2"])
 def test_a_format_without_room_says_what_is_lost(tmp_path, suffix):
     with pytest.warns(IntaglioWarning, match="without its ICC .*EXIF .*XMP"):
-        pictures.save(halves(), tmp_path / f"x.{suffix}", icc=ICC, exif=exif(), xmp=XMP)
+        writing.save(halves(), tmp_path / f"x.{suffix}", icc=ICC, exif=exif(), xmp=XMP)
     assert pictures.load(tmp_path / f"x.{suffix}").image.tobytes() == halves().tobytes()
 
 
 def test_metadata_too_long_for_a_jpeg_is_dropped_with_a_warning(tmp_path):
     with pytest.warns(IntaglioWarning, match=r"EXIF \(66000 bytes.*XMP \(66000 bytes"):
-        pictures.save(halves(), tmp_path / "x.jpg", icc=ICC * 200, exif=b"II" + bytes(65998), xmp=b"x" * 66000)
+        writing.save(halves(), tmp_path / "x.jpg", icc=ICC * 200, exif=b"II" + bytes(65998), xmp=b"x" * 66000)
     picture = pictures.load(tmp_path / "x.jpg")
     assert (picture.icc, picture.exif, picture.xmp) == (ICC * 200, None, None)
 
@@ -146,36 +146,36 @@ def test_metadata_too_long_for_a_jpeg_is_dropped_with_a_warning(tmp_path):
 @pytest.mark.parametrize("suffix", ["tiff", "avif", "heic"])
 def test_damaged_exif_does_not_keep_a_picture_from_being_written(tmp_path, suffix):
     with pytest.warns(IntaglioWarning, match="EXIF .it is damaged"):
-        pictures.save(halves(), tmp_path / f"x.{suffix}", exif=b"Exif\0\0garbage", xmp=XMP)
+        writing.save(halves(), tmp_path / f"x.{suffix}", exif=b"Exif\0\0garbage", xmp=XMP)
     assert pictures.load(tmp_path / f"x.{suffix}").xmp == XMP
 
 
 def test_saving_takes_metadata_from_info_unless_told_otherwise(tmp_path):
     image = halves()
     image.info = {"icc_profile": ICC, "exif": exif(), "xmp": XMP, "comment": b"stale", "transparency": (0, 0, 0)}
-    pictures.save(image, tmp_path / "a.png")
+    writing.save(image, tmp_path / "a.png")
     picture = pictures.load(tmp_path / "a.png")
     assert (picture.image.mode, picture.icc, picture.exif, picture.xmp) == ("RGB", ICC, exif(), XMP)
-    pictures.save(image, tmp_path / "b.png", icc=b"", exif=b"", xmp=b"")
+    writing.save(image, tmp_path / "b.png", icc=b"", exif=b"", xmp=b"")
     picture = pictures.load(tmp_path / "b.png")
     assert (picture.icc, picture.exif, picture.xmp) == (None, None, None)
     assert image.info["comment"] == b"stale"
 
 
 def test_heic_without_its_package_names_the_extra(tmp_path, monkeypatch):
-    pictures.save(halves(), tmp_path / "x.heic")
-    pictures.save(halves(), tmp_path / "x.avif")
+    writing.save(halves(), tmp_path / "x.heic")
+    writing.save(halves(), tmp_path / "x.avif")
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(BadInput, match=r'pip install "intaglio\[heic\]"'):
         pictures.load(tmp_path / "x.heic")
     with pytest.raises(BadInput, match=r'pip install "intaglio\[heic\]"'):
-        pictures.save(halves(), tmp_path / "y.heic")
+        writing.save(halves(), tmp_path / "y.heic")
     assert pictures.load(tmp_path / "x.avif").image.size == (48, 32)
     assert not (tmp_path / "y.heic").exists()
 
 
 def test_an_avif_under_heifs_general_brand_needs_no_package(tmp_path, monkeypatch):
-    pictures.save(halves(), tmp_path / "x.avif")
+    writing.save(halves(), tmp_path / "x.avif")
     data = (tmp_path / "x.avif").read_bytes()
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     assert data[8:12] == b"avif" and b"avif" in data[16:40]

@@ -143,7 +143,7 @@ def encode(
     encoder = Encoder(picture, engine, realism, searching, progress)
     if not searching:
         return encoder.at(q)
-    qmap = search.gain_offsets(roi, encoder.layout) if roi is not None else None
+    qmap = search.gain_offsets(roi, encoder.layout, max_pixels) if roi is not None else None
     if limit is None:
         limit = len(encoder.at(q))
     data = search.largest(lambda step: encoder.at(step, qmap), limit)

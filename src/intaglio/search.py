@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import pictures
-from .container import BLOCK, MAX_Q
+from .container import BLOCK, MAX_PIXELS, MAX_Q
 from .errors import BadInput
 from .tiles import Layout
 
@@ -24,7 +24,9 @@ def largest(encode: Callable[[int], bytes], limit: int) -> bytes:
     """
     least = encode(0)
     if len(least) > limit:
-        raise BadInput(f"{limit} bytes cannot be met: with its metadata and alpha this picture takes at least {len(least)}")
+        raise BadInput(
+            f"{limit} bytes cannot be met: with its metadata and alpha this picture takes at least {len(least)}"
+        )
     best, low, high = least, 0, MAX_Q + 1  # low fits, high does not
     while high - low > 1:
         middle = (low + high) // 2
@@ -36,13 +38,10 @@ def largest(encode: Callable[[int], bytes], limit: int) -> bytes:
     return best
 
 
-def gain_offsets(mask: Any, layout: Layout) -> NDArray[np.int8]:
+def gain_offsets(mask: Any, layout: Layout, max_pixels: int = MAX_PIXELS) -> NDArray[np.int8]:
     """q offsets (rows, columns) of the 64x64 blocks from a mask: the mean of each block, black to white, maps linearly
-    onto STARVE..KEEP."""
-    grey = pictures.load(mask).image
-    if grey.mode in ("LA", "RGBA"):
-        grey = grey.convert("RGB")  # a mask's transparency says nothing
-    grey = grey.convert("L")
+    onto STARVE..KEEP. mask: whatever pictures.load reads, of any size up to max_pixels. Raises BadInput or TooLarge."""
+    grey = pictures.load_mask(mask, max_pixels=max_pixels)
     if grey.getextrema()[0] == grey.getextrema()[1]:
         raise BadInput("the roi mask is one single grey: paint what to keep white and the rest black")
     padded = layout.padded
