@@ -20,10 +20,11 @@ def pack(folder: Path, out: Path) -> dict:
     under `skipped`.
     """
     entries, skipped, offset = [], 0, 0
+    files = sorted(p for p in folder.rglob("*") if p.is_file())  # before the pack itself appears among them
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(".u8.part")
     with part.open("wb") as sink:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        for path in files:
             try:
                 with Image.open(path) as image:
                     pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

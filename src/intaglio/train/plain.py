@@ -1,6 +1,6 @@
 """Train the released shape for fidelity, at every rate at once, inside a time box.
 
-    python -m intaglio.train.plain --pack out/train --out out/small --minutes 60
+    python -m intaglio.train.plain --photos DIR --pack out/train --out out/small --minutes 60
 
 The loss of a crop is (bits per pixel + lambda(q) * MSE) / sqrt(lambda(q)): both terms of the bracket grow about as
 sqrt(lambda), so every rate weighs alike. q is drawn evenly from 0..63. Adam, a cosine to zero at the end of the box,
@@ -19,19 +19,20 @@ from pathlib import Path
 import torch
 
 from ..nn.codec import Codec, rate_weight
-from ..nn.transforms import Shape
-from . import klt
-from .data import Crops
+from ..package import Package
+from ..recipes.intaglio1 import Intaglio1, full, small
+from . import klt, warm
+from .data import Crops, pack
 
 
-def draw_q(batch: int, crop: int, generator: torch.Generator) -> torch.Tensor:
-    """q for a batch: mostly one step a picture (batch, 1, 1); one batch in ten varies it by 64x64 block."""
-    q = torch.randint(0, 64, (batch, 1, 1), generator=generator).float()
-    if torch.rand((), generator=generator) > 0.1:
+def draw_q(recipe: Intaglio1, generator: torch.Generator) -> torch.Tensor:
+    """q for a batch: mostly one step a picture (batch, 1, 1); in some batches it varies by 64x64 block."""
+    q = torch.randint(0, 64, (recipe.batch, 1, 1), generator=generator).float()
+    if torch.rand((), generator=generator) > recipe.mixed:
         return q
-    n = crop // 64
-    other = torch.randint(0, 64, (batch, 1, 1), generator=generator).float()
-    mask = torch.rand((batch, n, n), generator=generator) < 0.5
+    n = recipe.crop // 64
+    other = torch.randint(0, 64, (recipe.batch, 1, 1), generator=generator).float()
+    mask = torch.rand((recipe.batch, n, n), generator=generator) < 0.5
     return torch.where(mask, q, other)
 
 
@@ -48,38 +49,51 @@ def loss_of(codec: Codec, x: torch.Tensor, q: torch.Tensor) -> tuple[torch.Tenso
     return (scale * (bpp + (weight * error).mean((1, 2)))).mean(), bpp, error.mean((1, 2))
 
 
+def begin(recipe: Intaglio1, source: Path | None, photos: Path, seed: int) -> tuple[Codec, dict | None]:
+    """The network to train, and the optimiser state to go on with: from a package or a checkpoint, else the KLT."""
+    if source is None:
+        codec = Codec(recipe.shape)
+        klt.start(codec, Crops(photos, 64, seed))
+        return codec, None
+    if source.suffix == ".itgm":
+        return warm.codec(Package.read(source)), None
+    state = torch.load(source, weights_only=True)
+    codec = Codec(recipe.shape)
+    codec.load_state_dict(state["codec"], strict=False)  # blocks that the checkpoint lacks start at zero
+    return codec, state["optimiser"] if state["shape"] == vars(recipe.shape) else None
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--pack", type=Path, required=True, help="photographs packed by intaglio.train.data.pack")
+    p.add_argument("--photos", type=Path, help="folder of photographs, packed into --pack if that does not exist yet")
+    p.add_argument("--pack", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--size", choices=("small", "full"), default="small")
     p.add_argument("--minutes", type=float, default=60)
     p.add_argument("--steps", type=int, default=0, help="stop after this many steps (0: the time box alone)")
-    p.add_argument("--batch", type=int, default=8)
-    p.add_argument("--crop", type=int, default=192)
-    p.add_argument("--rate", type=float, default=2e-3, help="Adam's largest learning rate")
     p.add_argument("--warm", type=Path, help="a checkpoint or a model package to start from")
-    p.add_argument("--blocks", type=int, nargs=4, default=(2, 1, 2, 1), help="analysis at 1/8, 1/16; synthesis")
     p.add_argument("--compile", action="store_true", help="a quarter faster on two cores, after minutes of compiling")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--seed", type=int, default=0)
     a = p.parse_args()
+    recipe = {"small": small, "full": full}[a.size]
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     generator = torch.Generator().manual_seed(a.seed)
     a.out.mkdir(parents=True, exist_ok=True)
-    crops = Crops(a.pack, a.crop, a.seed)
-    codec = Codec(Shape(analysis_blocks=tuple(a.blocks[:2]), synthesis_blocks=tuple(a.blocks[2:])))
-    if a.warm:
-        state = torch.load(a.warm, weights_only=True)
-        print(codec.load_state_dict(state["codec"], strict=False))  # blocks that the checkpoint lacks start at zero
-    else:
-        klt.start(codec, Crops(a.pack, 64, a.seed))
+    if not a.pack.with_suffix(".json").exists():
+        if a.photos is None:
+            p.error(f"{a.pack} does not exist; give --photos, the folder to pack")
+        index = pack(a.photos, a.pack)
+        print(f"{len(index['entries'])} photographs, {index['pixels'] / 1e9:.2f} Gpixel, {index['skipped']} files skipped")
+    crops = Crops(a.pack, recipe.crop, a.seed)
+    codec, moments = begin(recipe, a.warm, a.pack, a.seed)
     codec = codec.to(memory_format=torch.channels_last).train()
     if a.compile:
         codec.compile()
-    optimiser = torch.optim.Adam(codec.parameters(), lr=a.rate, betas=(0.9, 0.99))
-    if a.warm and state["shape"] == vars(codec.shape):
-        optimiser.load_state_dict(state["optimiser"])
+    optimiser = torch.optim.Adam(codec.parameters(), lr=recipe.rate, betas=recipe.betas)
+    if moments is not None:
+        optimiser.load_state_dict(moments)
     start = last = saved = time.monotonic()
     step = pixels = 0
     sums = torch.zeros(3)
@@ -90,18 +104,18 @@ def main() -> None:
         if share >= 1:
             break
         for group in optimiser.param_groups:
-            group["lr"] = a.rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * share))
-        x = torch.from_numpy(crops.batch(a.batch)).float().contiguous(memory_format=torch.channels_last)
-        q = draw_q(a.batch, a.crop, generator)
+            group["lr"] = recipe.rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * share))
+        x = torch.from_numpy(crops.batch(recipe.batch)).float().contiguous(memory_format=torch.channels_last)
+        q = draw_q(recipe, generator)
         loss, bpp, error = loss_of(codec, x, q)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(codec.parameters(), recipe.clip)
         if not torch.isfinite(norm):
-            raise SystemExit(f"step {step}: the gradient is not finite; start again from {a.out}/last.pt, --rate lower")
+            raise SystemExit(f"step {step}: the gradient is not finite; start again with --warm {a.out}/last.pt and a lower rate in the recipe")
         optimiser.step()
         step += 1
-        pixels += x.shape[0] * a.crop**2
+        pixels += x.shape[0] * recipe.crop**2
         sums += torch.tensor([loss.item(), norm.item(), 1])
         seen_bpp += [(float(v.mean()), float(b), float(e)) for v, b, e in zip(q, bpp.detach(), error.detach(), strict=True)]
         now = time.monotonic()

@@ -1,0 +1,1 @@
+"""One file a system: a frozen dataclass that reads like its paper."""

@@ -1,0 +1,46 @@
+"""Multiply-accumulates of an exported graph, counted from its convolutions at a concrete size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+
+def macs(graph: bytes, inputs: Mapping[str, Sequence[int]]) -> int:
+    """Multiply-accumulates of one run with inputs of the given shapes: the graph is run, and its convolutions' outputs
+    measured, since pixel shuffles hide their sizes from shape inference."""
+    model = onnx.load_from_string(graph)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    others = {"MatMul", "Gemm", "ConvTranspose", "Einsum"} & {node.op_type for node in model.graph.node}
+    if others:
+        raise NotImplementedError(f"counting {', '.join(sorted(others))} is not written yet")
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(node.output[0]) for node in convolutions)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+    feed = {i.name: np.zeros(inputs[i.name], types[i.type]) for i in session.get_inputs()}
+    weights = {t.name.removesuffix(".half"): t.dims for t in model.graph.initializer}
+    return sum(out.size * math.prod(weights[node.input[1]][1:])
+               for node, out in zip(convolutions, session.run(None, feed), strict=True))
+
+
+def per_pixel(graphs: Mapping[str, bytes], latents: int, hyper: int, features: int, seen: Sequence[int]) -> dict[str, float]:
+    """Thousands of multiply-accumulates for each pixel, by stage, at 768x512."""
+    h, w = 32, 48
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {
+        "analysis": {"pixels": (1, 16 * h, 16 * w, 3)},
+        "hyper": {"latents": (1, latents, h, w), "t": (1, 1, h // 4, w // 4)},
+        "synthesis": {"latents": (1, latents, h, w), "t": (1, 1, h, w), "realism": (1, 1, 1, 1)},
+        "prior_start": {"z": (1, hyper, h // 4, w // 4), "q": (1, 1, h // 4, w // 4)},
+    }
+    for k, n in enumerate(seen):
+        shapes[f"prior_{k}"] = {"features": (1, features, h, w)} | ({"y16": (1, n, h, w)} if n else {})
+    result = {"analysis": 0.0, "hyper": 0.0, "prior": 0.0, "synthesis": 0.0}
+    for name, inputs in shapes.items():
+        stage = "prior" if name.startswith("prior") else name
+        result[stage] += macs(graphs[name], inputs) / (256 * h * w) / 1000
+    return {k: round(v, 3) for k, v in result.items()}

@@ -1,0 +1,65 @@
+"""Training goes on from a released package: its graphs and integers hold every weight that the trainer needs.
+
+The transforms come back as they are stored (float16 values), the prior as its integers. What is lost is below the
+quantiser's step, so the first step of the new training starts where the old one ended.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from ..errors import WrongModel
+from ..nn.codec import KNOTS, STEPS, Codec
+from ..nn.quantised import UNIT
+from ..nn.transforms import Shape
+from ..package import Package
+
+
+def shape_of(package: Package) -> Shape:
+    """The network's numbers, from the card."""
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in package.card["network"].items() if k != "parameters"}
+    return Shape(**fields)
+
+
+def _weights(graph: bytes) -> dict[str, Tensor]:
+    """Named weights of an exported graph, as float32."""
+    found = {}
+    for tensor in onnx.load_from_string(graph).graph.initializer:
+        values = np.array(onnx.numpy_helper.to_array(tensor))
+        if values.dtype.kind == "f":
+            found[tensor.name.removesuffix(".half")] = torch.from_numpy(values.astype(np.float32))
+    return found
+
+
+def state(package: Package) -> dict[str, Tensor]:
+    """A state dict for `Codec(shape_of(package))`."""
+    result: dict[str, Tensor] = {}
+    for name, prefix in (("analysis", ""), ("synthesis", ""), ("hyper", "hyper.")):
+        for key, value in _weights(package.members[f"{name}.onnx"]).items():
+            if key.endswith((".weight", ".bias")):
+                result[prefix + key] = value
+    integers = package.arrays("prior")
+    for key, values in integers.items():
+        layer, kind = key.rsplit(".", 1)
+        if kind == "shift":
+            continue
+        factor = np.exp2(-integers[f"{layer}.shift"].astype(np.float32))
+        real = values.astype(np.float32) * factor.reshape(-1, *[1] * (values.ndim - 1))
+        result[f"prior.{key}"] = torch.from_numpy(real / UNIT if kind == "bias" else real)
+    knots = np.arange(KNOTS) * ((STEPS - 1) // (KNOTS - 1))
+    result["log_gain"] = torch.from_numpy(np.log(package.tables["gains"][knots]))
+    result["hyper_scale"] = torch.from_numpy(package.tables["hyper_index"][knots].astype(np.float32) / 16)
+    return result
+
+
+def codec(package: Package) -> Codec:
+    """The network of a package, ready to train. Raises WrongModel where the package lacks weights."""
+    network = Codec(shape_of(package))
+    missing, unexpected = network.load_state_dict(state(package), strict=False)
+    if missing or unexpected:
+        names = ", ".join([*missing, *unexpected][:5])
+        raise WrongModel(f"model {package.name}: its weights do not fit its card ({names} ...); export it again")
+    return network

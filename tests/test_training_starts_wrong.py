@@ -1,0 +1,132 @@
+"""Hazards: the KLT start is no KLT, a step trains nothing or not the same twice, a released package cannot be trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from intaglio.nn.codec import KNOTS, STEPS, Codec, hat, rate_weight
+from intaglio.nn.transforms import Shape
+from intaglio.package import Package
+from intaglio.recipes.intaglio1 import Intaglio1
+from intaglio.train import klt, plain, warm
+from intaglio.train.data import Crops, pack
+from intaglio.train.export import integers
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TINY = Shape(width=192, latents=32, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1), synthesis_blocks=(1, 1))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    out = tmp_path_factory.mktemp("pack") / "photos"
+    index = pack(EXAMPLES, out)
+    assert index["skipped"] == sum(1 for p in EXAMPLES.rglob("*") if p.is_file()) - len(index["entries"])
+    return out
+
+
+def test_unreadable_files_are_skipped_and_counted(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    (tmp_path / "notes.txt").write_text("no picture")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    assert pack(tmp_path, tmp_path / "out" / "p")["skipped"] == 3
+
+
+def test_klt_start_reconstructs_as_the_linear_transform_does(photos):
+    torch.manual_seed(0)
+    codec = Codec(Shape(width=192, latents=256, prior_width=16, prior_low=8, hyper=8)).eval()
+    klt.start(codec, Crops(photos, 64, 0), count=400)
+    x = torch.from_numpy(Crops(photos, 128, 1).batch(4)).float()
+    with torch.no_grad():
+        linear = codec.synthesis(codec.analysis(x), torch.zeros(4, 2, 1, 1))
+        one = codec.analysis(x)[:, :8]
+        few = codec.synthesis(torch.cat([one, torch.zeros(4, 248, 8, 8)], 1), torch.zeros(4, 2, 1, 1))
+    error, coarse = (linear - x).square().mean(), (few - x).square().mean()
+    assert 10 * torch.log10(65025 / error) > 36, "a third of the components keep nearly all of a photograph"
+    assert 10 * torch.log10(65025 / coarse) > 18, "the first components are the largest"
+
+
+def test_steps_train_and_train_the_same_twice(photos):
+    recipe = Intaglio1(shape=TINY, crop=64, batch=4)
+
+    def run():
+        torch.manual_seed(0)
+        codec, _ = plain.begin(recipe, None, photos, 0)
+        generator = torch.Generator().manual_seed(0)
+        crops = Crops(photos, recipe.crop, 0)
+        optimiser = torch.optim.Adam(codec.parameters(), lr=2e-3)
+        losses = []
+        for _ in range(25):
+            loss, _, _ = plain.loss_of(codec, torch.from_numpy(crops.batch(4)).float(), plain.draw_q(recipe, generator))
+            optimiser.zero_grad()
+            loss.backward()
+            assert all(p.grad is None or torch.isfinite(p.grad).all() for p in codec.parameters())
+            optimiser.step()
+            losses.append(loss.item())
+        return losses
+
+    first = run()
+    assert np.mean(first[-8:]) < 0.9 * np.mean(first[:8])
+    assert first == run()
+
+
+def test_gradients_reach_every_weight(photos):
+    torch.manual_seed(0)
+    codec = Codec(TINY)
+    for module in (codec.analysis, codec.synthesis, codec.hyper):  # leave the zero start, behind which nothing is reached
+        for p in module.parameters():
+            if p.abs().sum() == 0:
+                torch.nn.init.normal_(p, 0, 0.05)
+    x = torch.from_numpy(Crops(photos, 128, 0).batch(2)).float()
+    q = torch.tensor([5.0, 60.0])[:, None, None]
+    x_hat, bits = codec(x, q, torch.tensor([0.0, 1.0]))
+    ((x_hat - x).square().mean() + bits.mean()).backward()
+    dead = [n for n, p in codec.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
+    assert not dead
+
+
+def test_gain_maps_train_like_uniform_steps_when_they_are_uniform(photos):
+    torch.manual_seed(0)
+    codec = Codec(TINY).eval()
+    x = torch.from_numpy(Crops(photos, 128, 0).batch(2)).float()
+    q = torch.tensor([20.0, 50.0])[:, None, None]
+    with torch.no_grad():
+        one, bits = codec(x, q)
+        two, bits_map = codec(x, q.expand(2, 2, 2).contiguous())
+    assert torch.allclose(one, two, atol=2e-3)
+    assert torch.allclose(bits, bits_map, rtol=1e-4)
+
+
+def test_lambda_and_gain_knots_span_every_step():
+    q = torch.arange(STEPS).float()
+    assert torch.allclose(hat(q).sum(-1), torch.ones(STEPS))
+    assert hat(q)[0, 0] == 1 and hat(q)[-1, KNOTS - 1] == 1
+    ratios = rate_weight(q)[1:] / rate_weight(q)[:-1]
+    assert torch.allclose(ratios, ratios[0].expand_as(ratios))
+
+
+def test_a_package_holds_what_training_needs(tiny_model):
+    package = Package.read(tiny_model)
+    codec = warm.codec(package)
+    for key, value in integers(codec.prior).items():
+        assert np.array_equal(value, package.arrays("prior")[key]), key
+    with torch.no_grad():
+        q = torch.arange(STEPS).float()[None, None]
+        assert np.allclose(codec.gain(q)[0, :, 0].T.numpy(), package.tables["gains"], rtol=1e-5)
+        assert np.array_equal(codec.hyper_index(q)[0, :, 0].T.numpy().astype(np.uint8), package.tables["hyper_index"])
+
+
+def test_warm_start_computes_what_the_package_computes(tiny_model):
+    from intaglio.runtime import Runtime
+
+    package = Package.read(tiny_model)
+    codec, engine = warm.codec(package).eval(), Runtime(package, threads=1)
+    x = np.random.default_rng(0).integers(0, 256, (1, 64, 128, 3), dtype=np.uint8)
+    with torch.no_grad():
+        y = codec.analysis(torch.from_numpy(x).permute(0, 3, 1, 2).float())
+        t = torch.full((1, 1, 4, 8), 0.5)
+        out = codec.synthesis(y, torch.cat([t, 0 * t], 1))
+    assert np.allclose(engine.analysis(x), y.numpy(), atol=1e-3)
+    pixels = np.floor(out[0].permute(1, 2, 0).numpy().clip(0, 255) + 0.5)
+    assert np.abs(engine.synthesis(y.numpy(), t.numpy(), 0.0)[0] - pixels).max() <= 1
