@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from intaglio import codec
 from intaglio.container import SIGNATURE, Header, pack
 from intaglio.errors import CorruptFile, IntaglioWarning, TooLarge, UnsupportedFile
 from intaglio.reader import Reader
@@ -284,6 +285,9 @@ def test_what_there_is_of_a_cut_file_can_be_read() -> None:
         reader.tile(1)
     with pytest.raises(CorruptFile, match=f"{len(data) - 5} of its {len(data)} bytes"):
         reader.check_tail()
+    with pytest.raises(CorruptFile, match=f"{len(data) - 5} of its {len(data)} bytes"):
+        codec.info(data[:-5])
+    assert codec.info(data)["bytes"] == len(data)
 
 
 def test_an_index_that_lies_is_found_out() -> None:

@@ -110,8 +110,8 @@ def encode(
     image: a path, a binary file, a Pillow image, or a uint8 array (H, W) or (H, W, 1..4).
     Rate, at most one of: quality 0..100 (default 50), target_bpp (bits of the whole file for each pixel, > 0) or
     target_bytes (of the whole file); a target is never exceeded, and met from below by the largest step that fits.
-    roi: a mask (path, Pillow image or array; any size, stretched to the picture): white areas are kept better, black ones
-    starved, at the bytes that the picture would have taken without the mask.
+    roi: a mask (path, Pillow image or array; any size, stretched to the picture): white areas are kept better, black
+    ones starved, at the bytes that the picture would have taken without the mask.
     realism: 0..1, the decoder's default, stored in the file (None: the model's own).
     model: None (released), a released name, a package's path, or a Package. strict: refuse what would be converted.
     device: cpu, cuda, coreml or directml. threads: None for all cores. progress: called with the share done, 0..1.
@@ -250,8 +250,9 @@ def _synthesise(part: Box, latents: Latents, steps: NDArray, engine: Runtime, re
 
 
 def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
-    """What a file says of itself, from its header alone: no tile is read and no network runs."""
+    """What a file says of itself, without reading a tile or running a network. CorruptFile when it was cut short."""
     with Reader(data, max_pixels=max_pixels) as reader:
+        reader.check_tail()
         header, size = reader.header, reader.size
         names = [n for n in released_names() if resolve(n).fingerprint == header.fingerprint]
         return {
@@ -261,7 +262,8 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
             "bytes": size, "bpp": round(8 * size / (header.width * header.height), 4), "tiles": header.tiles,
             "gain_map": [int(np.min(reader.qmap)), int(np.max(reader.qmap))] if np.any(reader.qmap) else None,
             "orientation": _orientation(reader.exif),
-            "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""), "xmp_bytes": len(reader.xmp or b""),
+            "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""),
+            "xmp_bytes": len(reader.xmp or b""),
             "chunks": [{"type": kind, "offset": offset, "bytes": length} for kind, offset, length in reader.chunks],
         }
 

@@ -44,9 +44,14 @@ def gain_offsets(mask: Any, layout: Layout, max_pixels: int = MAX_PIXELS) -> NDA
     grey = pictures.load_mask(mask, max_pixels=max_pixels)
     if grey.getextrema()[0] == grey.getextrema()[1]:
         raise BadInput("the roi mask is one single grey: paint what to keep white and the rest black")
-    padded = layout.padded
-    # stretch onto the picture, then average each block over the pixels that it really has
-    share = np.asarray(grey.resize((layout.width, layout.height), Image.Resampling.BOX), np.float32) / 255
-    share = np.pad(share, ((0, padded.height - layout.height), (0, padded.width - layout.width)), "edge")
-    blocks = share.reshape(padded.height // BLOCK, BLOCK, padded.width // BLOCK, BLOCK).mean((1, 3))
-    return np.round(STARVE + (KEEP - STARVE) * blocks).astype(np.int8)
+    rows, columns = layout.padded.height // BLOCK, layout.padded.width // BLOCK
+    share = np.empty((rows, columns), np.float32)
+    scale = grey.height / layout.height
+    for row in range(rows):  # stretch onto the picture a row of blocks at a time: the whole may be large
+        top, bottom = row * BLOCK, min((row + 1) * BLOCK, layout.height)
+        window = (0, top * scale, grey.width, min(bottom * scale, grey.height))
+        band = np.asarray(grey.resize((layout.width, bottom - top), Image.Resampling.BOX, window), np.float32) / 255
+        # the picture's edge is repeated in its last blocks, so there it weighs more
+        band = np.pad(band, ((0, BLOCK - band.shape[0]), (0, columns * BLOCK - layout.width)), "edge")
+        share[row] = band.reshape(BLOCK, columns, BLOCK).mean((0, 2))
+    return np.round(STARVE + (KEEP - STARVE) * share).astype(np.int8)
