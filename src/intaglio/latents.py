@@ -9,16 +9,23 @@ row by row), then the passes of the card, each its channels below K at the posit
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .entropy import LIMIT, TileReader, TileWriter
+from .entropy import LIMIT, TOTAL, Tables, TileReader, TileWriter
 from .errors import CorruptFile
 from .runtime import Runtime
 from .varint import get_varint, put_varint
 
 MEAN_UNIT = 16  # means, and decoded latents on the way, are whole sixteenths
+
+# Rate-distortion optimised quantisation, encoder only: a residual is rounded up only where the distortion it saves (in
+# squared steps) outweighs its bits / RD_WEIGHT, and never shifted by more than RD_CAP. Chosen on training photographs:
+# 2 to 5% less rate + lambda * distortion than plain rounding at every q (docs/log.md).
+RD_WEIGHT, RD_CAP = 20.0, 0.3
+RD_LEVELS = 8  # magnitudes from here on are rounded plainly
 
 
 class TileCoder:
@@ -33,6 +40,7 @@ class TileCoder:
         self.steps: int = card["steps"]
         self.gains: NDArray[np.float32] = tables["gains"]
         self.hyper_index: NDArray[np.uint8] = tables["hyper_index"]
+        self.thresholds = _thresholds(runtime.tables)
 
     def gain(self, q: NDArray[np.integer]) -> NDArray[np.float32]:
         """Gains (1, M, h, w) of a q map; (1, M, 1, 1) where it is all one step."""
@@ -62,10 +70,18 @@ class TileCoder:
             mean16, index = self.runtime.prior(k, features, y16[:seen].reshape(1, seen, h, w) if seen else None)
             at = positions(h, w, parity)
             mean = np.take(mean16.reshape(end - first, -1), at, 1)
-            r = np.floor(np.take(flat[first:end], at, 1) - mean * (1 / MEAN_UNIT) + 0.5)
-            np.clip(r, -LIMIT, LIMIT, r)
+            scale = np.take(index.reshape(end - first, -1), at, 1)
+            r = self._quantise(np.take(flat[first:end], at, 1) - mean * (1 / MEAN_UNIT), scale)
             y16[first:end, at] = r * MEAN_UNIT + mean
-            yield first, r.astype(np.int32), np.take(index.reshape(end - first, -1), at, 1)
+            yield first, r.astype(np.int32), scale
+
+    def _quantise(self, v: NDArray[np.float32], scale: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Residuals as whole numbers in float32, each magnitude rounded at the threshold of its scale and level."""
+        magnitude = np.abs(v)
+        level = np.floor(magnitude)
+        threshold = self.thresholds[scale, np.minimum(level, RD_LEVELS).astype(np.uint8)]
+        level += magnitude - level > threshold
+        return np.copysign(np.minimum(level, LIMIT), v)
 
     def encode(self, y: NDArray[np.float32], q: NDArray[np.integer]) -> bytes:
         """The payload of one tile. y: analysis output without gain, float32."""
@@ -105,7 +121,18 @@ class TileCoder:
         y = y16.reshape(1, m, h, w)
         if active > m:
             raise CorruptFile(f"a tile counts {active} channels, the model has {m}; get a fresh copy")
-        return y * (1 / (MEAN_UNIT * self.gain(q)))
+        return y / (np.float32(MEAN_UNIT) * self.gain(q))
+
+
+@lru_cache(maxsize=8)
+def _thresholds(tables: Tables) -> NDArray[np.float32]:
+    """(scale, level 0..RD_LEVELS): the fraction above which a magnitude `level + fraction` is rounded up."""
+    result = np.full((len(tables), RD_LEVELS + 1), 0.5, np.float32)
+    for s, reach in enumerate(tables.reach):
+        bits = -np.log2(tables.counts(s)[reach : reach + RD_LEVELS + 1].astype(float) / TOTAL)[: reach + 1]
+        extra = np.diff(bits) / (2 * RD_WEIGHT)
+        result[s, : len(extra)] += np.clip(extra, 0, RD_CAP)
+    return result
 
 
 def positions(h: int, w: int, parity: int) -> NDArray[np.intp]:

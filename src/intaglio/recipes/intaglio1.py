@@ -25,7 +25,7 @@ class Intaglio1:
     shape: Shape = SMALL
     crop: int = 192  # pixels; a multiple of 64
     batch: int = 8
-    rate: float = 2e-3  # Adam's largest, after 200 steps of warm-up; cosine to zero
+    rate: float = 1e-3  # Adam's largest, after 200 steps of warm-up; cosine to zero
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0  # gradient norm
     mixed: float = 0.1  # share of batches whose q varies by 64x64 block, as a gain map makes it
