@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
-from .errors import CorruptFile
+from .errors import AGAIN, CorruptFile
 
 
 def encode(part: Image.Image) -> bytes:
@@ -24,10 +25,12 @@ def decode(record: bytes, size: tuple[int, int]) -> Image.Image:
     if record[0] == 0:
         return Image.new("L", size, record[1])
     try:
-        with Image.open(io.BytesIO(record[1:]), formats=("PNG",)) as image:
+        with PngImageFile(io.BytesIO(record[1:])) as image:  # not Image.open: the caller may have lowered its limit
             if image.size != size or image.mode != "L":
                 raise CorruptFile(f"an alpha record is {image.mode} of {image.size}, not L of {size}; get a fresh copy")
             image.load()
             return image.copy()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise CorruptFile(f"an alpha record cannot be read ({error}); the file is damaged, so get a fresh copy") from None
+    except CorruptFile:
+        raise
+    except Exception as error:  # a stranger's bytes: Pillow raises nearly anything
+        raise CorruptFile(f"an alpha record cannot be read ({error}); {AGAIN}") from None

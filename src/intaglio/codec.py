@@ -13,7 +13,7 @@ from PIL import Image
 from . import alpha as alpha_plane
 from . import container, pictures, search
 from .container import BLOCK, MAX_PIXELS, Header
-from .errors import BadInput, CorruptFile
+from .errors import BadInput, CorruptFile, TooLarge
 from .latents import TileCoder
 from .package import Package, for_fingerprint, released_names, resolve
 from .reader import Reader
@@ -74,11 +74,13 @@ class Encoder:
         return container.pack(header, tiles, qmap=qmap, icc=p.icc, exif=p.exif, xmp=p.xmp, alpha=self._alpha)
 
     def at(self, q: int, qmap: NDArray[np.int8] | None = None) -> bytes:
-        """The whole file at base step q; `qmap`: offsets for each 64x64 block, clipped here to 0..63."""
+        """The whole file at base step q. With `qmap`, offsets for each 64x64 block, q may leave 0..63: the sums are
+        clipped, so that from a low or high enough base every block is at 0 or 63."""
         blocks = self.layout.padded.outwards(BLOCK)
         steps = np.full((blocks.height, blocks.width), q)
         if qmap is not None:
             steps = np.clip(steps + qmap, 0, TOP)
+            q = min(max(q, 0), TOP)
             qmap = (steps - q).astype(np.int8)
         tiles = []
         for i in range(len(self.layout)):
@@ -146,7 +148,10 @@ def encode(
     qmap = search.gain_offsets(roi, encoder.layout, max_pixels) if roi is not None else None
     if limit is None:
         limit = len(encoder.at(q))
-    data = search.largest(lambda step: encoder.at(step, qmap), limit)
+    if qmap is None:
+        data = search.largest(encoder.at, limit)
+    else:
+        data = search.largest(lambda step: encoder.at(step, qmap), limit, -int(qmap.max()), TOP - int(qmap.min()))
     progress(1.0)
     return data
 
@@ -156,7 +161,7 @@ def _check_region(region: tuple[int, int, int, int] | None, header: Header) -> B
         return Box(0, 0, header.width, header.height)
     try:
         x, y, w, h = (int(v) for v in region)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadInput(f"region is {region!r}; give four whole numbers: x, y, width, height") from None
     if w < 1 or h < 1 or x < 0 or y < 0 or x + w > header.width or y + h > header.height:
         raise BadInput(f"region {x},{y},{w},{h} is not inside the picture of {header.width} x {header.height}")
@@ -213,27 +218,40 @@ def decode_reader(
         except CorruptFile as error:
             raise CorruptFile(f"tile {i}: {error}") from None
 
-    latents = Latents(layout, decode_tile)
-    out = Image.new(header.mode, (box.width, box.height))
     touched = layout.touched(box)
+    latents = Latents(layout, decode_tile, touched)
+    out = None
     for done, i in enumerate(touched):
         part = layout.tile(i).common(box)
-        image = _synthesise(part, latents, steps, engine, realism, header.mode)
+        image = _synthesise(i, part, latents, steps, engine, realism, header.mode)
         record = reader.alpha(i)
         if record is not None:
             whole = layout.tile(i).common(layout.picture)
             plane = alpha_plane.decode(record, (whole.width, whole.height))
             image.putalpha(plane.crop((part.x0 - whole.x0, part.y0 - whole.y0, part.x1 - whole.x0, part.y1 - whole.y0)))
+        if out is None:  # not before a tile has proved sound: a short damaged file may claim many pixels
+            out = _blank(header.mode, box)
         out.paste(image, (part.x0 - box.x0, part.y0 - box.y0))
         progress((done + 1) / len(touched))
+    assert out is not None
     for name, value in (("icc_profile", reader.icc), ("exif", reader.exif), ("xmp", reader.xmp)):
         if value is not None:
             out.info[name] = value
     return out
 
 
-def _synthesise(part: Box, latents: Latents, steps: NDArray, engine: Runtime, realism: float, mode: str) -> Image.Image:
-    """Pixels of `part`, which lies in one tile, as an L or RGB image."""
+def _blank(mode: str, box: Box) -> Image.Image:
+    try:
+        return Image.new(mode, (box.width, box.height))
+    except MemoryError:
+        size = f"{box.width} x {box.height}"
+        raise TooLarge(f"there is not enough memory for {size} pixels; decode regions of the picture") from None
+
+
+def _synthesise(
+    i: int, part: Box, latents: Latents, steps: NDArray, engine: Runtime, realism: float, mode: str
+) -> Image.Image:
+    """Pixels of `part`, which lies in tile i, as an L or RGB image."""
     halo = engine.package.card["halo"]["synthesis"] // CELL
     need = part.outwards(CELL)
     window = need.grown(halo, latents.layout.padded.outwards(CELL))
@@ -241,7 +259,7 @@ def _synthesise(part: Box, latents: Latents, steps: NDArray, engine: Runtime, re
     t = np.repeat(np.repeat(steps[blocks.y0 : blocks.y1, blocks.x0 : blocks.x1], 4, 0), 4, 1)
     y0, x0 = window.y0 - 4 * blocks.y0, window.x0 - 4 * blocks.x0
     t = (t[y0 : y0 + window.height, x0 : x0 + window.width] / np.float32(TOP)).astype(np.float32)
-    rgb = engine.synthesis(latents.window(window), t[None, None], realism)[0]
+    rgb = engine.synthesis(latents.window(i, window), t[None, None], realism)[0]
     y0, x0 = part.y0 - CELL * window.y0, part.x0 - CELL * window.x0
     rgb = rgb[y0 : y0 + part.height, x0 : x0 + part.width]
     if mode in ("L", "LA"):

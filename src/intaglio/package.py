@@ -31,11 +31,14 @@ DEFAULT = "intaglio1-small"
 LIMIT = 256 * 2**20  # bytes of one package, far above any released one
 ENCODER_ONLY = ("analysis.onnx", "hyper.onnx")
 DECODING = ("latents", "hyper", "steps", "passes", "seen", "halo")  # the card's numbers that decoding depends on
+STEPS = 64  # a file's q is 0..63
+MAX_CHANNELS = 4096  # of latents and hyper-latents; one tile of so many takes 64 MiB
+MAX_HALO = 1024  # pixels; every tile is computed with so many around it
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # np.savez stamps the time; equal input, equal bytes
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # np.savez would stamp the time
         for name in sorted(arrays):
             member = io.BytesIO()
             np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
@@ -77,19 +80,20 @@ class Package:
         if len(data) > LIMIT:
             raise WrongModel(f"{where}: larger than {LIMIT >> 20} MiB, which no intaglio model package is")
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                # stored, not deflated: a member can be no larger than the file, so nothing can blow up
-                if any(i.compress_type != zipfile.ZIP_STORED for i in archive.infolist()):
-                    raise WrongModel(f"{where}: a model package stores its members uncompressed; export it again")
-                members = {i.filename: archive.read(i) for i in archive.infolist()}
+            members = _unzip(data)
             card = json.loads(members.pop("card.json"))
             hashes = {name: hashlib.sha256(member).hexdigest() for name, member in members.items()}
             sound = card["sha256"] == hashes and card["fingerprint"] == _fingerprint(card, hashes).hex()
-        except (zipfile.BadZipFile, KeyError, ValueError, TypeError, NotImplementedError, RecursionError, EOFError) as error:
+        except Exception as error:  # a stranger's bytes: zipfile, json and the rest raise nearly anything
             raise WrongModel(f"{where}: not an intaglio model package ({type(error).__name__}: {error})") from None
         if not sound:
             raise WrongModel(f"{where}: the model package is damaged (a checksum differs); fetch or export it again")
-        return cls(card, members)
+        package = cls(card, members)
+        try:
+            _check(card, package.tables)
+        except Exception as error:
+            raise WrongModel(f"{where}: the model package cannot be used ({error}); export it again") from None
+        return package
 
     def to_bytes(self) -> bytes:
         """The file's bytes; equal packages give equal bytes."""
@@ -110,13 +114,64 @@ class Package:
         return bytes.fromhex(self.card["fingerprint"])
 
     def arrays(self, member: str) -> dict[str, np.ndarray]:
-        """The arrays of `tables` or `prior`."""
-        with np.load(io.BytesIO(self.members[f"{member}.npz"]), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        """The arrays of `tables` or `prior`. ValueError where they cannot be read."""
+        return {
+            name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+            for name, data in _unzip(self.members[f"{member}.npz"]).items()
+        }
 
     @cached_property
     def tables(self) -> dict[str, np.ndarray]:
         return self.arrays("tables")
+
+
+def _unzip(data: bytes) -> dict[str, bytes]:
+    """Members of an uncompressed zip by name. Whatever the bytes are, they are together no larger than the file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("its members are compressed, which could blow up")
+        if sum(max(entry.file_size, entry.compress_size) for entry in entries) > len(data):
+            raise ValueError("its members overlap, which could blow up")
+        return {entry.filename: archive.read(entry) for entry in entries}
+
+
+def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
+    """ValueError where a number on the card, or an array beside it, would fail only later, inside a decoder."""
+
+    def need(sound: bool, what: str) -> None:
+        if not sound:
+            raise ValueError(what)
+
+    def whole(value: object, low: int, high: int) -> bool:
+        return type(value) is int and low <= value <= high
+
+    m, n, passes, seen, halo = card["latents"], card["hyper"], card["passes"], card["seen"], card["halo"]
+    need(whole(m, 1, MAX_CHANNELS), f"latents is {m!r}, not a number of channels")
+    need(whole(n, 1, MAX_CHANNELS), f"hyper is {n!r}, not a number of channels")
+    need(card["steps"] == STEPS, f"steps is {card['steps']!r}, not {STEPS}")
+    need(isinstance(passes, list) and isinstance(seen, list) and len(passes) == len(seen) <= 64,
+         "passes and seen are not two lists of one length")
+    for p in passes:
+        triple = isinstance(p, list) and len(p) == 3
+        need(triple and whole(p[2], 0, 1) and whole(p[1], 1, m) and whole(p[0], 0, p[1] - 1),
+             f"the pass {p!r} is not a first channel, an end and a parity")
+    for parity in (0, 1):
+        spans = sorted(p[:2] for p in passes if p[2] == parity)
+        ends = [0, *(end for _, end in spans)]
+        need([first for first, _ in spans] == ends[:-1] and ends[-1] == m,
+             f"the passes of parity {parity} do not decode each of {m} channels once")
+    need(all(whole(s, 0, m) for s in seen), f"seen is {seen!r}, not numbers of channels")
+    need(isinstance(halo, dict) and all(whole(halo.get(k), 0, MAX_HALO) and halo[k] % 16 == 0
+                                        for k in ("analysis", "synthesis")),
+         f"halo is {halo!r}, not two multiples of 16 pixels up to {MAX_HALO}")
+    realism = card.get("realism", 0.0)
+    need(type(realism) in (int, float) and 0 <= realism <= 1, f"realism is {realism!r}, not within 0..1")
+    gains, index, sizes = tables["gains"], tables["hyper_index"], tables["sizes"]
+    need(gains.shape == (STEPS, m) and gains.dtype == np.float32, "the gains are not float32, one a step and channel")
+    need(bool(np.isfinite(gains).all() and gains.min() > 0), "the gains are not all positive")
+    need(index.shape == (STEPS, n) and index.dtype == np.uint8 and int(index.max()) < sizes.size,
+         "hyper_index does not name a table for each step and channel")
 
 
 def _fingerprint(card: Mapping, hashes: Mapping[str, str]) -> bytes:
@@ -162,10 +217,10 @@ def resolve(model: Package | str | os.PathLike | None) -> Package:
 
 
 def for_fingerprint(fingerprint: bytes, model: Package | str | os.PathLike | None) -> Package:
-    """The package that decodes a file: `model` if its fingerprint fits, else (model None) the released one that does."""
+    """The package that decodes a file: `model` if its fingerprint fits; where model is None, a released one."""
     candidates = [resolve(model)] if model is not None else [released(name) for name in released_names()]
     for package in candidates:
         if package.fingerprint == fingerprint:
             return package
-    have = ", ".join(f"{p.name} ({p.fingerprint.hex()})" for p in candidates)
-    raise WrongModel(f"the file was made with model {fingerprint.hex()}, at hand is {have}; give its package with model=/--model")
+    have = ", ".join(f"{p.name} ({p.fingerprint.hex()})" for p in candidates) or "none"
+    raise WrongModel(f"the file was made with model {fingerprint.hex()}, at hand is {have}; give its own with model=")

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from .entropy import Tables
-from .errors import BadInput, WrongModel
+from .errors import BadInput, TooLarge, WrongModel
 from .package import Package
 
 PROVIDERS = {
@@ -23,6 +23,8 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 
+Output = tuple[type, tuple[int | None, ...]]  # an array's dtype and shape, None for any size
+
 
 def provider(device: str) -> str:
     """The onnxruntime provider of a device name. Raises BadInput where this onnxruntime lacks it."""
@@ -30,12 +32,12 @@ def provider(device: str) -> str:
         raise BadInput(f"device {device!r} is not known; choose one of {', '.join(PROVIDERS)}")
     if PROVIDERS[device] not in ort.get_available_providers():
         usable = ", ".join(d for d, p in PROVIDERS.items() if p in ort.get_available_providers())
-        raise BadInput(f"device {device!r}: the installed onnxruntime has no {PROVIDERS[device]}; usable here: {usable}")
+        raise BadInput(f"device {device!r}: this onnxruntime has no {PROVIDERS[device]}; usable here: {usable}")
     return PROVIDERS[device]
 
 
 class Runtime:
-    """A package ready to run on one device. Sessions are made when first needed; calls from several threads are safe."""
+    """A package ready to run on one device. Sessions are made when first needed; threads may share it."""
 
     def __init__(self, package: Package, device: str = "cpu", threads: int | None = None):
         if threads is not None and threads < 1:
@@ -43,7 +45,10 @@ class Runtime:
         self.package = package
         self.provider = provider(device)
         self.threads = threads
-        self.tables = Tables.from_arrays(package.tables["counts"], package.tables["sizes"])
+        try:
+            self.tables = Tables.from_arrays(package.tables["counts"], package.tables["sizes"])
+        except BadInput as error:
+            raise WrongModel(f"model {package.name}: {error}") from None
         self.pixels_computed = 0  # pixels that synthesis has produced, halos included
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._lock = threading.Lock()
@@ -59,38 +64,75 @@ class Runtime:
                 # strips come in a few shapes; an arena would keep the largest of each for good
                 options.enable_cpu_mem_arena = False
                 options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+                graph = self.package.members.get(f"{name}.onnx")
+                if graph is None:
+                    raise self._failed(name, "is missing", ValueError("the package is not whole"))
                 try:
-                    self._sessions[name] = ort.InferenceSession(
-                        self.package.members[f"{name}.onnx"], options, providers=[self.provider]
-                    )
-                except KeyError:
-                    raise WrongModel(f"model {self.package.name}: the package has no graph {name}.onnx") from None
+                    self._sessions[name] = ort.InferenceSession(graph, options, providers=[self.provider])
+                except Exception as error:  # onnxruntime has a dozen kinds
+                    raise self._failed(name, "cannot be loaded", error) from None
             return self._sessions[name]
+
+    def _failed(self, name: str, how: str, error: Exception) -> WrongModel | TooLarge:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, MemoryError) or "allocat" in reason.lower():
+            return TooLarge(f"model {self.package.name}: there is not enough memory to run {name}.onnx; free some")
+        return WrongModel(f"model {self.package.name}: its graph {name}.onnx {how} ({reason}); export it again")
+
+    def _run(self, name: str, feed: dict[str, np.ndarray], *outputs: Output) -> list[np.ndarray]:
+        """Runs a graph and checks what it gives. Raises WrongModel or TooLarge."""
+        session = self.session(name)
+        try:
+            arrays = session.run(None, feed)
+            _check(arrays, outputs)
+        except Exception as error:  # as above
+            raise self._failed(name, "does not do its work", error) from None
+        return arrays
 
     def analysis(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 (1, h, w, 3), sides multiples of 16, to latents float32 (1, M, h/16, w/16)."""
-        return self.session("analysis").run(None, {"pixels": pixels})[0]
+        shape = (1, self.package.card["latents"], pixels.shape[1] // 16, pixels.shape[2] // 16)
+        return self._run("analysis", {"pixels": pixels}, (np.float32, shape))[0]
 
     def hyper(self, latents: np.ndarray, t: np.ndarray) -> np.ndarray:
         """h_a: gained latents (1, M, h, w) and t = q/63 (1, 1, h/4, w/4) to z float32 (1, N, h/4, w/4), not rounded."""
-        return self.session("hyper").run(None, {"latents": latents, "t": t})[0]
+        shape = (1, self.package.card["hyper"], *t.shape[2:])
+        return self._run("hyper", {"latents": latents, "t": t}, (np.float32, shape))[0]
 
     def features(self, z: np.ndarray, q: np.ndarray) -> np.ndarray:
         """z clamped to 8 bits and 2q - 63, integers in float32 at (h/4, w/4), to the prior's features at (h, w)."""
-        return self.session("prior_start").run(None, {"z": z, "q": q})[0]
+        shape = (1, None, 4 * z.shape[2], 4 * z.shape[3])
+        return self._run("prior_start", {"z": z, "q": q}, (np.float32, shape))[0]
 
     def prior(self, k: int, features: np.ndarray, y16: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Pass k: (mean in sixteenths as integers in float32, scale index uint8), each (1, channels, h, w)."""
         feed = {"features": features} if y16 is None else {"features": features, "y16": y16}
-        mean, index = self.session(f"prior_{k}").run(None, feed)
+        first, end, _ = self.package.card["passes"][k]
+        shape = (1, end - first, *features.shape[2:])
+        mean, index = self._run(f"prior_{k}", feed, (np.float32, shape), (np.uint8, shape))
+        if int(index.max()) >= len(self.tables):
+            raise self._failed(f"prior_{k}", "does not fit", ValueError(f"it names table {index.max()}"))
         return mean, index
 
     def synthesis(self, latents: np.ndarray, t: np.ndarray, realism: float) -> np.ndarray:
         """Latents without gain (1, M, h, w), t (1, 1, h, w), realism 0..1 to uint8 pixels (1, 16h, 16w, 3)."""
+        h, w = latents.shape[2:]
         with self._lock:
-            self.pixels_computed += 256 * latents.shape[2] * latents.shape[3]
+            self.pixels_computed += 256 * h * w
         feed = {"latents": latents, "t": t, "realism": np.full((1, 1, 1, 1), realism, np.float32)}
-        return self.session("synthesis").run(None, feed)[0]
+        return self._run("synthesis", feed, (np.uint8, (1, 16 * h, 16 * w, 3)))[0]
+
+
+def _check(arrays: list[np.ndarray], outputs: tuple[Output, ...]) -> None:
+    """ValueError unless the arrays are what `outputs` say, and finite."""
+    if len(arrays) != len(outputs):
+        raise ValueError(f"it gives {len(arrays)} arrays, not {len(outputs)}")
+    for array, (dtype, shape) in zip(arrays, outputs, strict=True):
+        sides = zip(shape, array.shape, strict=False)
+        if array.dtype != dtype or array.ndim != len(shape) or any(want not in (None, have) for want, have in sides):
+            raise ValueError(f"it gives {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+        if dtype is np.float32 and not np.isfinite(array).all():
+            raise ValueError("it gives infinities or NaN")
 
 
 @lru_cache(maxsize=8)

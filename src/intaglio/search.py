@@ -17,17 +17,17 @@ from .tiles import Layout
 KEEP, STARVE = 8, -16  # q offsets of a block that is all white, all black: about +2 dB and a third of the bits
 
 
-def largest(encode: Callable[[int], bytes], limit: int) -> bytes:
-    """The file of the largest step q that has at most `limit` bytes. Raises BadInput with the least possible size.
+def largest(encode: Callable[[int], bytes], limit: int, low: int = 0, high: int = MAX_Q) -> bytes:
+    """The file of the largest step in low..high that has at most `limit` bytes. BadInput with the least possible size.
 
-    Sizes grow with q all but surely; where they do not, the result still never exceeds the limit.
+    Sizes grow with the step all but surely; where they do not, the result still never exceeds the limit.
     """
-    least = encode(0)
-    if len(least) > limit:
+    best = encode(low)
+    if len(best) > limit:
         raise BadInput(
-            f"{limit} bytes cannot be met: with its metadata and alpha this picture takes at least {len(least)}"
+            f"{limit} bytes cannot be met: with its metadata and alpha this picture takes at least {len(best)}"
         )
-    best, low, high = least, 0, MAX_Q + 1  # low fits, high does not
+    high += 1  # from here on low fits and high does not
     while high - low > 1:
         middle = (low + high) // 2
         trial = encode(middle)

@@ -8,15 +8,16 @@ networks' own zero padding does what it would do on the whole picture.
 from __future__ import annotations
 
 import tempfile
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from .container import BLOCK, TILE
+from .errors import TooLarge
 
 CELL = 16  # pixels along a side of one latent
 SPILL = 192 * 2**20  # bytes of latents that a rate search keeps in memory before it uses a temporary file
@@ -76,9 +77,11 @@ class Layout:
         return Box(column * TILE, row * TILE, (column + 1) * TILE, (row + 1) * TILE).common(self.padded)
 
     def touched(self, box: Box) -> list[int]:
-        """Tiles that `box` (pixels, inside the padded picture) touches, in order."""
+        """Tiles that `box` (pixels, inside the padded picture) touches, along its shorter side first."""
         t = box.outwards(TILE)
-        return [row * self.columns + column for row in range(t.y0, t.y1) for column in range(t.x0, t.x1)]
+        if t.width <= t.height:
+            return [row * self.columns + column for row in range(t.y0, t.y1) for column in range(t.x0, t.x1)]
+        return [row * self.columns + column for column in range(t.x0, t.x1) for row in range(t.y0, t.y1)]
 
 
 def pixels(image: Image.Image, box: Box) -> NDArray[np.uint8]:
@@ -95,22 +98,27 @@ def pixels(image: Image.Image, box: Box) -> NDArray[np.uint8]:
 
 
 class Spill:
-    """Arrays kept in order, in memory up to `budget` bytes, then in a temporary file (which counts as disk, not RSS)."""
+    """Arrays kept in order, in memory up to `budget` bytes, then in a temporary file, which is no memory of ours."""
 
     def __init__(self, budget: int = SPILL):
         self._budget = budget
         self._kept: list[NDArray[np.float32] | tuple[int, tuple[int, ...]]] = []
-        self._file = None
+        self._file: BinaryIO | None = None
 
     def append(self, array: NDArray[np.float32]) -> None:
         if array.nbytes <= self._budget:
             self._budget -= array.nbytes
             self._kept.append(array)
             return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()
-        self._kept.append((self._file.seek(0, 2), array.shape))
-        self._file.write(np.ascontiguousarray(array).data)
+        try:
+            if self._file is None:
+                self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (it goes with this object)
+            self._kept.append((self._file.seek(0, 2), array.shape))
+            self._file.write(np.ascontiguousarray(array).data)
+            self._file.flush()
+        except OSError as error:
+            reason = error.strerror or error
+            raise TooLarge(f"a rate search has no room for its temporary file ({reason}); set TMPDIR") from None
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -123,37 +131,45 @@ class Spill:
         assert self._file is not None
         self._file.seek(offset)
         array = np.empty(shape, np.float32)
-        self._file.readinto(array.data.cast("B"))  # type: ignore[attr-defined]
+        array.data.cast("B")[:] = self._file.read(array.nbytes)
         return array
 
 
 class Latents:
-    """Decoded latents of the tiles around the one at work: windows across tile borders, old rows let go."""
+    """Decoded latents around the tile at work: windows across tile borders. A tile is let go after its last use."""
 
-    def __init__(self, layout: Layout, decode: Callable[[int], NDArray[np.float32]]):
+    def __init__(self, layout: Layout, decode: Callable[[int], NDArray[np.float32]], order: Sequence[int]):
+        """decode: tile i's latents (1, M, h/16, w/16). order: the tiles that will be asked for, as they come."""
         self.layout = layout
         self._decode = decode
-        self._tiles: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
+        self._place = {i: place for place, i in enumerate(order)}
+        self._tiles: dict[int, NDArray[np.float32]] = {}
 
-    def window(self, box: Box) -> NDArray[np.float32]:
-        """Latents (1, M, h, w) of `box`, given in latents (1/16 of pixels); decodes what is missing."""
+    def _last_use(self, i: int) -> int:
+        """The place in the order of the last tile beside (or at) tile i: no halo reaches further."""
+        row, column = divmod(i, self.layout.columns)
+        beside = [(row + dy) * self.layout.columns + column + dx
+                  for dy in (-1, 0, 1) for dx in (-1, 0, 1) if 0 <= column + dx < self.layout.columns]
+        return max(self._place.get(j, -1) for j in beside)
+
+    def window(self, i: int, box: Box) -> NDArray[np.float32]:
+        """Latents (1, M, h, w) of `box` (in latents, 1/16 of pixels) in or around tile i; decodes what is missing."""
         touched = self.layout.touched(box.times(CELL))
-        oldest = touched[0] // self.layout.columns
-        for i in [i for i in self._tiles if i // self.layout.columns < oldest]:
-            del self._tiles[i]
-        for i in touched:
-            if i not in self._tiles:
-                self._tiles[i] = self._decode(i)
+        for past in [j for j in self._tiles if self._last_use(j) < self._place[i]]:
+            del self._tiles[past]
+        for j in touched:
+            if j not in self._tiles:
+                self._tiles[j] = self._decode(j)
         if len(touched) == 1:
             tile = self.layout.tile(touched[0]).outwards(CELL)
             return np.ascontiguousarray(self._part(touched[0], tile, box))
         first = self._tiles[touched[0]]
         out = np.empty((1, first.shape[1], box.height, box.width), np.float32)
-        for i in touched:
-            tile = self.layout.tile(i).outwards(CELL)
+        for j in touched:
+            tile = self.layout.tile(j).outwards(CELL)
             common = tile.common(box)
-            out[:, :, common.y0 - box.y0 : common.y1 - box.y0, common.x0 - box.x0 : common.x1 - box.x0] = self._part(
-                i, tile, common)
+            rows = slice(common.y0 - box.y0, common.y1 - box.y0)
+            out[:, :, rows, common.x0 - box.x0 : common.x1 - box.x0] = self._part(j, tile, common)
         return out
 
     def _part(self, i: int, tile: Box, box: Box) -> NDArray[np.float32]:
