@@ -10,37 +10,54 @@ class Damaged(Exception):
     """The bytes are no entropy-coded tile."""
 
 
-def decode(tables: Sequence[Sequence[int]], data: bytes, groups: Sequence[Sequence[int]]) -> list[list[int]]:
-    """tables: counts per table, the escape's last; groups: per group, per residual, its table -> the residuals."""
-    size, at = _leb128(data)
-    bits = "".join(f"{byte:08b}" for byte in data[at : at + size])
-    words = [int.from_bytes(data[i : i + 4], "little") for i in range(at + size, len(data), 4)]
-    if at + size > len(data) or (len(data) - at - size) % 4 or (words and words[-1] == 0):
-        raise Damaged
-    sums = [[0, *accumulate(counts)] for counts in tables]
-    state = 0
-    while words and state < 1 << 32:
-        state = state << 32 | words.pop()
-    out, crc = [], 0
-    for group in groups:
-        residuals = [0] * len(group)
-        for i in sorted(range(len(group)), key=lambda i: group[i]):  # stable: equal tables stay in order
-            cdf = sums[group[i]]
-            low = state & (1 << 24) - 1
+class Stream:
+    """One coded tile. tables: the counts of each table, the escape's last."""
+
+    def __init__(self, tables: Sequence[Sequence[int]], data: bytes):
+        size, at = _leb128(data)
+        if at + size > len(data) or (len(data) - at - size) % 4:
+            raise Damaged
+        self.bits = "".join(f"{byte:08b}" for byte in data[at : at + size])
+        self.words = [int.from_bytes(data[i : i + 4], "little") for i in range(at + size, len(data), 4)]
+        if self.words and self.words[-1] == 0:
+            raise Damaged
+        self.sums = [[0, *accumulate(counts)] for counts in tables]
+        self.state = self.crc = 0
+        self._refill()
+
+    def group(self, index: Sequence[int]) -> list[int]:
+        """The residuals of the next group; index: the table of each."""
+        residuals = [0] * len(index)
+        for i in sorted(range(len(index)), key=lambda i: index[i]):  # stable: equal tables stay in order
+            cdf = self.sums[index[i]]
+            low = self.state & (1 << 24) - 1
             entry = bisect_right(cdf, low) - 1
-            state = (state >> 24) * (cdf[entry + 1] - cdf[entry]) + low - cdf[entry]
-            if state < 1 << 32 and words:
-                state = state << 32 | words.pop()
+            self.state = (self.state >> 24) * (cdf[entry + 1] - cdf[entry]) + low - cdf[entry]
+            self._refill()
             reach = (len(cdf) - 3) // 2
             if entry <= 2 * reach:
                 residuals[i] = entry - reach
             else:
-                residuals[i], bits = _escape(bits, reach)
-        out.append(residuals)
-        crc = crc32(b"".join(r.to_bytes(4, "little", signed=True) for r in residuals), crc)
-    if words or state != crc or len(bits) > 7 or "1" in bits:
-        raise Damaged
-    return out
+                residuals[i], self.bits = _escape(self.bits, reach)
+        self.crc = crc32(b"".join(r.to_bytes(4, "little", signed=True) for r in residuals), self.crc)
+        return residuals
+
+    def finish(self) -> None:
+        """Damaged unless everything was used and the checksum is right."""
+        if self.words or self.state != self.crc or len(self.bits) > 7 or "1" in self.bits:
+            raise Damaged
+
+    def _refill(self) -> None:
+        while self.words and self.state < 1 << 32:
+            self.state = self.state << 32 | self.words.pop()
+
+
+def decode(tables: Sequence[Sequence[int]], data: bytes, groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """All groups of a tile: per group, per residual, its table -> the residuals."""
+    stream = Stream(tables, data)
+    residuals = [stream.group(index) for index in groups]
+    stream.finish()
+    return residuals
 
 
 def _escape(bits: str, reach: int) -> tuple[int, str]:

@@ -1,0 +1,165 @@
+"""Makes tests/golden: the tiny frozen model, files written with it, and the checksums of their residuals.
+
+    python tests/make_golden.py model --pack out/train    # trains tiny.itgm on a pack of intaglio.train.data
+    python tests/make_golden.py files                     # writes *.itg and golden.json with that model
+
+Run it only when the format's version changes. Until then what lies in tests/golden must decode to the recorded
+checksums for ever: a run that changes them hides the break that they are there to show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "src"), str(Path(__file__).parent)]
+
+GOLDEN = Path(__file__).parent / "golden"
+REACH = 40  # of the tiny model's tables: short ones keep it small, and let escapes happen
+
+
+def short_tables():
+    """The released Gaussian tables, cut to at most REACH; the escape gets what lies beyond."""
+    import torch
+
+    from intaglio.entropy import Tables, gaussian_tables
+    from intaglio.nn.prior import SCALES, sigma
+
+    full = gaussian_tables(sigma(torch.arange(SCALES, dtype=torch.float64)).tolist())
+    pmf = []
+    for s in range(len(full)):
+        counts, reach = full.counts(s), int(full.reach[s])
+        cut = max(0, reach - REACH)
+        kept = counts[cut : 2 * reach + 1 - cut]
+        pmf.append(np.append(kept, (1 << 24) - kept.sum(dtype=np.int64)))
+    return Tables(pmf)
+
+
+def train(pack: Path, steps: int):
+    """A network small enough to be committed, trained long enough for its probabilities to mean something."""
+    import torch
+    from torch import nn
+
+    from intaglio.nn.codec import Codec
+    from intaglio.nn.prior import Pass
+    from intaglio.nn.transforms import HyperAnalysis, Shape
+    from intaglio.train.data import Crops
+    from intaglio.train.plain import draw_q, loss_of
+
+    torch.manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
+    shape = Shape(width=16, latents=24, hyper=8, prior_width=16, prior_low=8,
+                  analysis_blocks=(1, 1), synthesis_blocks=(1, 1))
+    codec = Codec(shape)
+    codec.hyper = HyperAnalysis(shape, width=12)
+    prior = codec.prior
+    prior.steps = nn.ModuleList(
+        Pass(16, n + prior.low if n else 0, end - first, blocks=1)
+        for n, (first, end, _) in zip(prior.seen, prior.passes, strict=True)
+    )
+    crops, size, batch = Crops(pack, 128, 1), 128, 8
+    optimiser = torch.optim.Adam(codec.parameters(), lr=5e-3, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps, pct_start=0.1)
+    seen: list[tuple[float, float]] = []
+    for step in range(steps):
+        x = torch.from_numpy(crops.batch(batch)).float()
+        loss, bpp, error = loss_of(codec, x, draw_q(batch, size, generator))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        seen.append((float(bpp.mean().detach()), float(error.mean().detach())))
+        if step % 100 == 99:
+            print(step + 1, np.mean(seen[-100:], axis=0).round(3), flush=True)
+    return codec
+
+
+def make_model(pack: Path, steps: int) -> None:
+    """Train and write tiny.itgm."""
+    from intaglio.train.export import export
+
+    card = {
+        "name": "tiny",
+        "purpose": "tests only: frozen with the format's version 1, so that golden files stay decodable",
+        "data": f"{steps} steps of 8 crops of 128 x 128 from the training photographs",
+    }
+    package = export(train(pack, steps), card, short_tables())
+    data = package.to_bytes()
+    (GOLDEN / "tiny.itgm").write_bytes(data)
+    print({name: len(member) for name, member in package.members.items()}, len(data), package.fingerprint.hex())
+
+
+def limits(package: Any) -> bytes:
+    """A file whose residuals reach +-2^20: such latents come from no picture, but a file may hold them."""
+    from intaglio.container import Header, pack
+    from intaglio.latents import TileCoder
+    from intaglio.runtime import Runtime
+
+    rng = np.random.default_rng(5)
+    coder = TileCoder(Runtime(package))
+    size = (1, coder.latents, 8, 12)
+    y = rng.normal(0, 1, size) * 10.0 ** rng.uniform(-3, 7, size)
+    header = Header(190, 100, "RGB", 20, 0.0, package.fingerprint)
+    return pack(header, [coder.encode(y.astype(np.float32), np.full((2, 3), header.q))])
+
+
+def record(data: bytes) -> dict:
+    """What is written down of a file: for every tile, CRC-32 of its coded residuals (int32, little-endian, in coding
+    order) and of its latents in sixteenths (int32, little-endian; channel by channel, row by row)."""
+    import reference_file
+    import reference_prior
+
+    file, model = reference_file.parse(data), reference_prior.Model(GOLDEN / "tiny.itgm")
+    tiles = []
+    for i, payload in enumerate(file.tiles):
+        groups, y16 = reference_prior.decode_tile(model, payload, file.tile_steps(i))
+        tiles.append({"residuals": crc(np.concatenate(groups)), "latents": crc(y16)})
+    return {"crc": zlib.crc32(data), "tiles": tiles}
+
+
+def crc(values: np.ndarray) -> int:
+    return zlib.crc32(values.astype("<i4").tobytes())
+
+
+def make_files() -> None:
+    """Write the golden files and golden.json, and check that intaglio decodes each of them."""
+    import golden_pictures
+
+    import intaglio
+    from intaglio.package import Package
+
+    package = Package.read(GOLDEN / "tiny.itgm")
+    files = {name: intaglio.encode(image, model=package, **arguments)
+             for name, (image, arguments) in golden_pictures.sources().items()}
+    files["limits"] = limits(package)
+    records = {}
+    for name, data in files.items():
+        (GOLDEN / f"{name}.itg").write_bytes(data)
+        records[name] = record(data)
+        image = intaglio.decode(data, model=package)
+        print(f"{name:12s} {len(data):7d} bytes  {image.mode} {image.size}")
+    (GOLDEN / "golden.json").write_text(json.dumps(records, indent=1) + "\n")
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("what", choices=["model", "files"])
+    p.add_argument("--pack", type=Path, default=Path("out/train"))
+    p.add_argument("--steps", type=int, default=700)
+    a = p.parse_args()
+    GOLDEN.mkdir(exist_ok=True)
+    if a.what == "model":
+        make_model(a.pack, a.steps)
+    else:
+        make_files()
+
+
+if __name__ == "__main__":
+    main()
