@@ -4,16 +4,16 @@
     im.load()                         # decodes (as every use of the pixels does); load(realism=0.3) to choose
     im.save("copy.itg", quality=40)   # or target_bpp=, target_bytes=, realism=, roi=, model=, icc_profile=, exif=, xmp=
 
-`info` has icc_profile, exif and xmp under Pillow's usual names, and the file's q, quality and realism. Failures are what
-Pillow's users expect: UnidentifiedImageError for a file of another kind, OSError for a damaged one or a model that is
-not at hand, ValueError for a parameter that makes no sense. Image.MAX_IMAGE_PIXELS is the limit on sizes.
+`info` has icc_profile, exif and xmp under Pillow's usual names, and the file's q, quality and realism. Failures are
+what Pillow's users expect: UnidentifiedImageError for a file of another kind, OSError for a damaged one or a model that
+is not at hand, ValueError for a parameter that makes no sense. Image.MAX_IMAGE_PIXELS is the limit on sizes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile
 
@@ -44,9 +44,8 @@ class ItgImageFile(ImageFile.ImageFile):
     _reader: Reader | None = None
 
     def _open(self) -> None:
-        assert self.fp is not None
         with _as_os_error():
-            self._reader = Reader(self.fp, max_pixels=MAX_SIDE**2)  # Image.open has a limit of its own
+            self._reader = Reader(cast(BinaryIO, self.fp), max_pixels=MAX_SIDE**2)  # Image.open has a limit of its own
         header = self._reader.header
         self._size = header.width, header.height
         self._mode = header.mode
@@ -99,7 +98,8 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
         metadata["exif"] = metadata["exif"].tobytes()
     if metadata:  # into a twin that shares the pixels: the caller's own info stays as it is
         twin = image._new(image.im)
-        twin.info = {**image.info, **metadata}
+        twin.info = dict(image.info)
+        twin.info.update(metadata)
         image = twin
     try:
         data = codec.encode(image, **{name: given[name] for name in _ENCODING if name in given})

@@ -109,7 +109,8 @@ def decode(
         provider(device)
         if model is not None:
             _prepare(options)
-        return batch.run(plan, partial(work.decode, overwrite=overwrite, kind=kind, options=options), workers, as_json=as_json)
+        one = partial(work.decode, overwrite=overwrite, kind=kind, options=options)
+        return batch.run(plan, one, workers, as_json=as_json)
 
     return todo
 
@@ -127,8 +128,8 @@ def info(files: Files, max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = Fal
 
 @app.command()
 def roundtrip(
-    files: Files, output: Output = None,
-    keep_itg: KeepItg = False, kind: Format = None, quality: Quality = None, target_bpp: TargetBpp = None, target_bytes: TargetBytes = None,
+    files: Files, output: Output = None, keep_itg: KeepItg = False, kind: Format = None, quality: Quality = None,
+    target_bpp: TargetBpp = None, target_bytes: TargetBytes = None,
     realism: Realism = None, roi: Roi = None, model: Model = None, device: Device = "cpu", threads: Threads = None,
     jobs: Jobs = None, strict: Strict = False, overwrite: Overwrite = False, max_pixels: MaxPixels = MAX_PIXELS,
     as_json: AsJson = False,

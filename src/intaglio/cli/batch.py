@@ -7,6 +7,7 @@ outside Python's lock. Memory grows with the number of pictures at work, which i
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -49,8 +50,11 @@ def run(jobs: Sequence[Job], work: Work, workers: int, *, as_json: bool = False)
 
 def _threaded(jobs: Sequence[Job], work: Work, workers: int, report: Report) -> None:
     stop = threading.Event()
-    queue, lock = iter(jobs), threading.Lock()
-    fatal: list[BaseException] = []
+    waiting, lock = iter(jobs), threading.Lock()
+    # Every worker says here that it is over, then rings. Thread.join would not do: up to Python 3.12 a join that Ctrl-C
+    # interrupts takes its thread for ended, and Python then leaves while that is deep inside a library, which aborts.
+    over: list[BaseException | None] = []
+    bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def progress(share: float) -> None:
         if stop.is_set():
@@ -58,35 +62,40 @@ def _threaded(jobs: Sequence[Job], work: Work, workers: int, report: Report) -> 
         report.progress(share)
 
     def worker() -> None:
+        fault: BaseException | None = None
         try:
             while not stop.is_set():
                 with lock:
-                    job = next(queue, None)
+                    job = next(waiting, None)
                 if job is None:
-                    return
+                    break
                 _attempt(job, work, report, progress)
         except Stopped:
             pass
-        except BaseException as error:
-            fatal.append(error)
+        except BaseException as error:  # nobody is left to read what is printed, say
             stop.set()
+            fault = error
+        finally:
+            over.append(fault)
+            bell.put(None)
 
-    # Daemons, so that a second Ctrl-C need not wait for them; after the first they finish their strip and clear up.
-    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(workers, len(jobs)))]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.2)  # with a timeout, for a signal is only seen between waits on some systems
-    except BaseException:
-        stop.set()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
-        raise
-    if fatal:
-        raise fatal[0]
+    running = min(workers, len(jobs))
+    for _ in range(running):
+        threading.Thread(target=worker, daemon=True).start()
+    fault: BaseException | None = None
+    while len(over) < running:
+        try:
+            bell.get(timeout=0.2)  # with a timeout, for some systems tell of Ctrl-C only between waits
+        except queue.Empty:
+            continue
+        except BaseException as interruption:
+            if stop.is_set() and isinstance(interruption, KeyboardInterrupt):
+                os._exit(130)  # a second Ctrl-C: the strips at work are not waited for
+            stop.set()
+            fault = interruption
+    fault = fault or next(filter(None, over), None)
+    if fault is not None:
+        raise fault
 
 
 def _attempt(job: Job, work: Work, report: Report, progress: Progress) -> None:
