@@ -1,5 +1,9 @@
 """Hazard: the probabilities in use are not the stored integers, and another decoder or a newer library disagrees."""
 
+import re
+import zlib
+from pathlib import Path
+
 import constriction
 import numpy as np
 import pytest
@@ -52,21 +56,36 @@ def test_a_decoder_written_from_the_specification_agrees():
         assert decoded == [symbols.tolist() for symbols, _ in groups]
 
 
-# The worked example of docs/format.md.
-EXAMPLE_TABLES = [[0x000100, 0xBFFF00, 0x3FFF00, 0x000100], [0xC00000, 0x400000]]
-EXAMPLE_GROUPS = [([-1, 0, 1], [0, 1, 0]), ([3, -5, -1], [1, 0, 0])]
-EXAMPLE = bytes.fromhex("02 90 c0 11 00 00 b2 e5 00 00 2e d3 2f 13 00")
+def worked_example():
+    """(counts of the tables, groups of (residuals, tables), coded bytes, bytes of the residuals) in docs/format.md."""
+    page = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
+    page = " ".join(page[page.index("\n### Example\n") : page.index("\n## The integer prior\n")].split())
+    lists = re.findall(r"the counts ((?:[0-9A-F]{6}(?:, )?)+)", page)
+    tables = [[int(count, 16) for count in re.findall("[0-9A-F]{6}", text)] for text in lists]
+    groups = [
+        ([int(r) for r in residuals.split(", ")], [int(s) for s in index.split(", ")])
+        for residuals, index in re.findall(r"the residuals ([-0-9, ]+) under the tables ([0-9, ]+[0-9])", page)
+    ]
+    coded, residuals = (re.findall(start + r" ((?:[0-9a-f]{2} )+(?:[0-9a-f]{2}\b)?)", page)[0] for start in (
+        "in these 15 bytes:", "CRC-32 of the 24 bytes"))
+    return tables, groups, bytes.fromhex(coded), bytes.fromhex(residuals), page
 
 
 def test_the_worked_example_of_the_specification():
-    tables = Tables([np.array(counts) for counts in EXAMPLE_TABLES])
-    writer, reader = TileWriter(tables), TileReader(tables, EXAMPLE)
-    for symbols, index in EXAMPLE_GROUPS:
+    counts, groups, coded, residuals, page = worked_example()
+    assert [len(table) for table in counts] == [4, 2]
+    assert [len(group) for group, _ in groups] == [3, 3]
+    assert (len(coded), len(residuals)) == (15, 24)
+    assert b"".join(r.to_bytes(4, "little", signed=True) for group, _ in groups for r in group) == residuals
+    assert f"The final state {zlib.crc32(residuals):08X} is" in page
+    tables = Tables([np.array(table) for table in counts])
+    writer, reader = TileWriter(tables), TileReader(tables, coded)
+    for symbols, index in groups:
         writer.put(np.array(symbols), np.array(index))
         assert reader.get(np.array(index)).tolist() == symbols
     reader.finish()
-    assert writer.finish() == EXAMPLE
-    assert decode(EXAMPLE_TABLES, EXAMPLE, [index for _, index in EXAMPLE_GROUPS]) == [r for r, _ in EXAMPLE_GROUPS]
+    assert writer.finish() == coded
+    assert decode(counts, coded, [index for _, index in groups]) == [group for group, _ in groups]
 
 
 def test_tables_survive_storage():
