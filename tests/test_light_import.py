@@ -28,8 +28,7 @@ def test_the_command_line_needs_no_torch():
 
 def test_import_takes_under_half_a_second():
     took = []
-    for _ in range(6):  # a busy machine may spoil some
-        took.append(float(run("import time; t = time.perf_counter(); import intaglio; print(time.perf_counter() - t)")))
-        if took[-1] < 0.5:
-            return
-    raise AssertionError(f"seconds: {took}")
+    for _ in range(3):  # seconds of this process, for the machine may be busy with others; the first may compile
+        clock = "time.process_time()"
+        took.append(float(run(f"import time; t = {clock}; import intaglio; print({clock} - t)")))
+    assert min(took) < 0.5, took
