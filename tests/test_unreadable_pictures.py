@@ -1,5 +1,6 @@
 """Files that are missing, cut, empty, hostile or no pictures: one sentence each, never a traceback of Pillow's."""
 
+import importlib
 import io
 import struct
 import threading
@@ -36,6 +37,7 @@ def test_paths_that_hold_no_picture(tmp_path):
     (tmp_path / "text.png").write_text("a letter, not a picture\n" * 99)
     refused(tmp_path / "text.png", "text.png: it is damaged, or of a kind that Pillow does not know")
     (tmp_path / "x.itg").write_bytes(b"\x8aITG\r\n\x1a\n" + bytes(50))
+    importlib.import_module("intaglio.pillow")  # once it is registered, Pillow would open .itg files as well
     refused(tmp_path / "x.itg", "decode it first")
 
 

@@ -100,16 +100,15 @@ def _read(file: IO[bytes], name: str, rules: _Rules) -> Picture:
             raise BadInput(f"cannot read {name}: it is open as text, open it in binary mode")
         if not head:
             raise BadInput(f"cannot read {name}: it is empty")
+        if head[1:4] == b"ITG":  # our Pillow plugin, where it is registered, would decode it
+            raise BadInput(f"cannot read {name}: it is an .itg file already, decode it first")
         heif = _is_heif(head)
         if heif:
             register_heif(f"read {name}")
         try:
             image = Image.open(file, formats=["HEIF"] if heif else None)
         except UnidentifiedImageError:
-            reason = "it is damaged, or of a kind that Pillow does not know"
-            if head[1:4] == b"ITG":
-                reason = "it is an .itg file already, decode it first"
-            raise BadInput(f"cannot read {name}: {reason}") from None
+            raise BadInput(f"cannot read {name}: it is damaged, or of a kind that Pillow does not know") from None
         return _decode(image, head, name, rules)
 
 
