@@ -85,9 +85,11 @@ class IntConv(nn.Module):
     def forward(self, a: Tensor) -> Tensor:
         weight, bias, shift = self.integers()
         factor = torch.exp2(-shift)
-        # straight through: the value is the quantised one, the gradient that of the real one
-        w = self.weight + (weight * factor[:, None, None, None] - self.weight).detach()
-        b = self.bias * UNIT + (bias * factor + 0.5 - self.bias * UNIT).detach()
+        # straight through: the value is the quantised one, the gradient that of the real one. A real number minus
+        # itself is exactly 0; real + (quantised - real) can miss by a last bit, and the floor then by a whole step
+        real = self.bias * UNIT
+        w = weight * factor[:, None, None, None] + (self.weight - self.weight.detach())
+        b = bias * factor + 0.5 + (real - real.detach())
         if self.depthwise:
             return F.conv2d(a, w, b, padding=1, groups=a.shape[1])
         return F.conv2d(a, w, b)

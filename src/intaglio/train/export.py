@@ -92,6 +92,7 @@ def integers(prior: nn.Module) -> dict[str, np.ndarray]:
         weight, bias, shift = module.integers()
         # inputs are at most 255; the trunk that a block adds (255, shifted) and the half of the rounding join the sum
         bound = weight.abs().sum((1, 2, 3)) * 255 + bias.abs() + 256 * torch.exp2(shift)
+        bound *= torch.where(shift == 0, 2, 1)  # the half is then no integer, so float32 must hold multiples of 1/2
         if bound.max() >= LIMIT:
             raise ValueError(f"{name}: a sum can reach {int(bound.max())}, not below 2^24; train with smaller weights")
         arrays[f"{name}.weight"] = weight.numpy().astype(np.int8)
