@@ -1,4 +1,4 @@
-"""Sources of the golden files: pictures made with integer arithmetic alone (equal on every machine), and photographs."""
+"""Sources of the golden files: pictures made with integers alone (equal on every machine), and photographs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,251 @@
+"""Hazard: a machine, a library or a setting computes another probability than the encoder did, and decodes noise."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import reference_file
+import reference_prior
+import torch
+from golden_pictures import photograph
+
+import intaglio
+from intaglio.nn.prior import Prior
+from intaglio.nn.quantised import IntConv
+from intaglio.package import Package, released, released_names
+from intaglio.train.export import LIMIT, fixed, integers
+
+TESTS = Path(__file__).parent
+TINY = TESTS / "golden" / "tiny.itgm"
+MODELS = ["tiny", *released_names()]
+LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL")
+sys.path.append(str(TESTS.parent / "tools"))
+exactness = importlib.import_module("exactness")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request, tmp_path_factory):
+    """(package, the reference's view of it, its path)."""
+    package = Package.read(TINY) if request.param == "tiny" else released(request.param)
+    path = tmp_path_factory.mktemp("model") / "model.itgm"
+    path.write_bytes(package.to_bytes())
+    return package, reference_prior.Model(path), path
+
+
+def runtimes(package):
+    """Every way in which this process can run the prior, by name."""
+    for threads in (1, 2):
+        for level in LEVELS:
+            yield f"onnxruntime {threads} {level}", exactness.OrtRuntime(package, threads, level)
+    for threads in (1, 2):
+        for onednn in (True, False):
+            with torch.backends.mkldnn.flags(enabled=onednn):
+                yield f"torch {threads} oneDNN {onednn}", exactness.TorchRuntime(package, threads, onednn=onednn)
+    torch.set_num_threads(2)
+
+
+def random_inputs(m, rows, columns, rng):
+    """z, q, features and y16 that no picture gives: everything at every size."""
+    hyper, width = m.arrays["start.enter.weight"].shape[1] - 1, m.arrays["start.rise.weight"].shape[1]
+    h, w = 4 * rows, 4 * columns
+    z = rng.normal(0, 30, (hyper, rows, columns)).round()
+    y16 = (rng.normal(0, 1, (m.latents, h, w)) * 10.0 ** rng.uniform(0, 6, (m.latents, h, w))).round()
+    return z, rng.integers(0, 64, (rows, columns)), rng.integers(0, 256, (width, h, w)), y16
+
+
+def extreme_inputs(m, rows, columns, rng):
+    """The same shapes, filled with the ends of the ranges: all alike, or thrown at random."""
+    hyper, width = m.arrays["start.enter.weight"].shape[1] - 1, m.arrays["start.rise.weight"].shape[1]
+    h, w = 4 * rows, 4 * columns
+    top = 2**24 - 2
+    for z, q, f, y in ((-128, 0, 0, -top), (127, 63, 255, top), (0, 31, 0, 0), (255, 63, 255, -255)):
+        yield (np.full((hyper, rows, columns), z), np.full((rows, columns), q), np.full((width, h, w), f),
+               np.full((m.latents, h, w), y))
+    yield (rng.choice([-(2**20), -128, 127, 0, 2**20], (hyper, rows, columns)), rng.choice([0, 63], (rows, columns)),
+           rng.choice([0, 255], (width, h, w)), rng.choice([-top, -255, -1, 0, 1, 127, 255, top], (m.latents, h, w)))
+
+
+def real_inputs(m, package):
+    """What the second decoder meets in a photograph of an odd size."""
+    file = reference_file.parse(intaglio.encode(photograph(90, 60, 203, 117), quality=45, model=package))
+    q = file.tile_steps(0)
+    groups, y16 = reference_prior.decode_tile(m, file.tiles[0], q)
+    z = groups[0].reshape(-1, *q.shape)
+    return z, q, reference_prior.features(m, z, q), y16
+
+
+def reference_outputs(m, inputs):
+    """Features of (z, q), and mean and index of every pass on (features, y16), as int64."""
+    z, q, x, y16 = inputs
+    out = [reference_prior.features(m, z, q)]
+    for k, seen in enumerate(m.seen):
+        out += reference_prior.run_pass(m, k, x.astype(np.int64), y16[:seen].astype(np.int64) if seen else None)
+    return out
+
+
+def float_outputs(runtime, m, inputs):
+    """The same from a Runtime, which is given what TileCoder would give it."""
+    z, q, x, y16 = inputs
+    clamped = np.clip(z, -128, 127).astype(np.float32)[None]
+    out = [runtime.features(clamped, (2 * q - 63).astype(np.float32)[None, None])[0]]
+    for k, seen in enumerate(m.seen):
+        context = np.ascontiguousarray(y16[None, :seen].astype(np.float32)) if seen else None
+        out += [part[0] for part in runtime.prior(k, x.astype(np.float32)[None], context)]
+    return out
+
+
+def all_inputs(m, package):
+    rng = np.random.default_rng(11)
+    for rows, columns in ((1, 1), (1, 3), (5, 2), (3, 7)):
+        yield random_inputs(m, rows, columns, rng)
+    yield from extreme_inputs(m, 3, 1, rng)
+    yield real_inputs(m, package)
+
+
+def test_every_runtime_gives_the_reference_integers(model):
+    package, m, _ = model
+    cases = [(inputs, reference_outputs(m, inputs)) for inputs in all_inputs(m, package)]
+    for name, runtime in runtimes(package):
+        for inputs, expected in cases:
+            for got, want in zip(float_outputs(runtime, m, inputs), expected, strict=True):
+                assert np.array_equal(got.astype(np.float64), want), f"{name}, {inputs[0].shape}"
+
+
+def test_every_runtime_decodes_the_same_residuals(model):
+    package, _, path = model
+    data = intaglio.encode(photograph(31, 47, 141, 203), quality=55, model=package)
+    expected = exactness.checksums(exactness.decode_reference(path, data))
+    for name, runtime in runtimes(package):
+        assert exactness.checksums(exactness.decode(runtime, data)) == expected, name
+
+
+@pytest.mark.parametrize("isa", ["AVX2", pytest.param("SSE41", marks=pytest.mark.slow)])
+def test_older_instructions_in_torch(model, tmp_path, isa):
+    package, _, path = model
+    file = tmp_path / "a.itg"
+    file.write_bytes(intaglio.encode(photograph(31, 47, 141, 103), quality=55, model=package))
+    environment = {"ONEDNN_MAX_CPU_ISA": isa, "DNNL_MAX_CPU_ISA": isa, "ATEN_CPU_CAPABILITY": "default"}
+    answer = exactness.run({"kind": "torch", "threads": 2}, path, [file], environment, [], 300)
+    assert answer["files"] == {"a.itg": exactness.checksums(exactness.decode_reference(path, file.read_bytes()))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", exactness.EMULATED)
+def test_older_processors_emulated(model, tmp_path, cpu):
+    emulator = exactness.shutil.which("qemu-x86_64")
+    if emulator is None:
+        pytest.skip("qemu-x86_64 (Debian's qemu-user) is not installed")
+    package, _, path = model
+    file = tmp_path / "a.itg"
+    file.write_bytes(intaglio.encode(photograph(31, 47, 101, 67), quality=55, model=package))
+    engine = {"kind": "onnxruntime", "threads": 1, "level": "ENABLE_ALL"}
+    answer = exactness.run(engine, path, [file], {}, [emulator, "-cpu", cpu], 900)
+    assert answer["files"] == {"a.itg": exactness.checksums(exactness.decode_reference(path, file.read_bytes()))}
+    assert answer["simd"] == {"Haswell": "AVX2", "SandyBridge": "AVX", "Nehalem": "SSE42"}[cpu]
+
+
+def no_half(s, shift, low, high):
+    return np.clip(s >> shift[:, None, None], low, high)
+
+
+def half_to_even(s, shift, low, high):
+    return np.clip(np.rint(s / 2.0 ** shift[:, None, None]), low, high).astype(np.int64)
+
+
+def half_away_from_zero(s, shift, low, high):
+    real = s / 2.0 ** shift[:, None, None]
+    return np.clip(np.copysign(np.floor(np.abs(real) + 0.5), real), low, high).astype(np.int64)
+
+
+@pytest.mark.parametrize("rule", [no_half, half_to_even, half_away_from_zero])
+def test_another_rounding_rule_would_be_noticed(monkeypatch, rule):
+    package, m = Package.read(TINY), reference_prior.Model(TINY)
+    rng = np.random.default_rng(3)
+    inputs = [random_inputs(m, 4, 6, rng) for _ in range(4)]
+    runtime = exactness.OrtRuntime(package, 1, "ENABLE_ALL")
+    right = [float_outputs(runtime, m, case) for case in inputs]
+    monkeypatch.setattr(reference_prior, "requantise", rule)
+    wrong = [reference_outputs(m, case) for case in inputs]
+    assert any(not np.array_equal(a, b) for r, w in zip(right, wrong, strict=True) for a, b in zip(r, w, strict=True))
+
+
+def dense(weight, bias):
+    """An IntConv whose exported integers are `weight` (outputs, inputs) and `bias`, at shift 6."""
+    layer = IntConv(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight[:, :, None, None] / 64.0))
+        layer.bias.copy_(torch.from_numpy(bias / 64.0 / 16))
+    return torch.nn.Sequential(layer)
+
+
+def test_sums_just_below_the_limit_are_exact_in_any_order():
+    rng = np.random.default_rng(4)
+    weight = rng.choice([-127, 127], (64, 512))
+    bias = np.full(64, LIMIT - 1 - 127 * 512 * 255 - 256 * 64)
+    layer = dense(weight, bias)
+    arrays = integers(layer)
+    assert np.array_equal(arrays["0.weight"][:, :, 0, 0], weight) and (arrays["0.shift"] == 6).all()
+    a = np.where(weight > 0, 255, rng.integers(0, 2, weight.shape))[..., None].transpose(1, 0, 2)  # (inputs, 64, 1)
+    expected = (np.einsum("oi,ihw->ohw", weight, a) + bias[:, None, None] + 32) >> 6
+    assert expected.max() > LIMIT // 64 // 2
+    x = torch.from_numpy(a[None].astype(np.float32))
+    for onednn in (True, False):
+        with torch.backends.mkldnn.flags(enabled=onednn), torch.no_grad():
+            assert np.array_equal(torch.floor(fixed(layer)(x))[0].numpy(), expected)
+    assert np.array_equal(np.floor(in_onnxruntime(fixed(layer)[0], x.numpy()))[0], expected)
+
+
+def in_onnxruntime(conv, x):
+    make = onnx.helper.make_tensor_value_info
+    weights = [onnx.numpy_helper.from_array(p.detach().numpy(), n) for n, p in (("w", conv.weight), ("b", conv.bias))]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Conv", ["x", "w", "b"], ["y"])], "one",
+                                   [make("x", 1, x.shape)], [make("y", 1, None)], weights)
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    return ort.InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+
+
+def test_sums_that_float32_cannot_hold_are_refused_at_export():
+    weight = np.full((2, 512), 127)
+    room = LIMIT - 127 * 512 * 255 - 256 * 64
+    integers(dense(weight, np.array([room - 1, 1 - room])))
+    for bias in ([room, 0], [0, -room]):
+        with pytest.raises(ValueError, match="not below 2\\^24"):
+            integers(dense(weight, np.array(bias)))
+
+
+def test_without_a_shift_the_half_needs_a_bit_of_its_own():
+    layer = IntConv(400, 1)
+    torch.nn.init.constant_(layer.weight, 100.0)  # shift 0; sums up to 100 * 400 * 255, between 2^23 and 2^24
+    with pytest.raises(ValueError, match="not below 2\\^24"):
+        integers(torch.nn.Sequential(layer))
+
+
+def test_the_bound_holds_for_every_model(model):
+    _, m, _ = model
+    for name in [key.removesuffix(".weight") for key in m.arrays if key.endswith(".weight")]:
+        weight, bias, shift = (m.arrays[f"{name}.{part}"] for part in ("weight", "bias", "shift"))
+        assert weight.shape[2:] in ((1, 1), (3, 3)) and (weight.shape[2] == 1 or weight.shape[1] == 1), name
+        assert np.abs(weight).max() <= 127
+        assert (255 * np.abs(weight).sum((1, 2, 3)) + np.abs(bias) + (256 << shift)).max() < 2**24
+        assert shift.min() >= 1 or (510 * np.abs(weight).sum((1, 2, 3)) + 2 * np.abs(bias))[shift == 0].max() < 2**24
+
+
+def test_training_computes_what_is_exported():
+    torch.manual_seed(6)
+    prior = Prior(latents=24, hyper=8, width=32, low=8)
+    for parameter in prior.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.3)
+    for module in prior.modules():
+        if isinstance(module, IntConv):
+            weight, bias, shift = module.integers()
+            silent = torch.zeros(1, module.weight.shape[0 if module.depthwise else 1], 1, 1)
+            assert torch.equal(module(silent)[0, :, 0, 0], bias * torch.exp2(-shift) + 0.5)
+    z, q = torch.randint(-128, 128, (1, 8, 4, 5)).float(), torch.full((1, 1, 4, 5), 5.0)
+    y = 40 * torch.randn(1, 24, 16, 20)
+    trained = prior(y, z, q)
+    exported = fixed(prior)(y, z, q)
+    assert all(torch.equal(a, b) for a, b in zip(trained, exported, strict=True))
