@@ -89,3 +89,10 @@ def sources() -> dict[str, tuple[Image.Image, dict]]:
         "gain": (Image.fromarray(landscape(320, 256, 8)), {"quality": 45, "roi": mask}),
         "static": (Image.fromarray(static(130, 66, 9)), {"quality": 100}),
     }
+
+
+def error(image: Image.Image, other: Image.Image) -> float:
+    """Mean squared error of the colours of two pictures, alpha left out."""
+    channels = 1 if image.mode in ("L", "LA") else 3
+    a, b = (np.atleast_3d(np.asarray(i))[:, :, :channels].astype(np.float64) for i in (image, other))
+    return float(((a - b) ** 2).mean())

@@ -21,13 +21,14 @@ SCALES = 64
 
 
 class Model:
-    """What a second decoder reads of a package: prior.npz, tables.npz and three numbers of card.json."""
+    """What a second decoder reads of a package: prior.npz, tables.npz and a few numbers of card.json."""
 
     def __init__(self, package: str | Path):
         with zipfile.ZipFile(package) as archive:
             card = json.loads(archive.read("card.json"))
             prior = np.load(io.BytesIO(archive.read("prior.npz")))
             tables = np.load(io.BytesIO(archive.read("tables.npz")))
+        self.fingerprint = bytes.fromhex(card["fingerprint"])
         self.arrays = {name: prior[name].astype(np.int64) for name in prior.files}
         self.passes: list[tuple[int, int, int]] = [tuple(p) for p in card["passes"]]
         self.seen: list[int] = card["seen"]
