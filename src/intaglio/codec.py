@@ -212,9 +212,9 @@ def decode_reader(
     steps = np.asarray(reader.qmap, np.int64) + header.q
 
     def decode_tile(i: int) -> NDArray[np.float32]:
-        t = layout.tile(i).outwards(BLOCK)
+        t, payload = layout.tile(i).outwards(BLOCK), reader.tile(i)
         try:
-            return coder.decode(reader.tile(i), steps[t.y0 : t.y1, t.x0 : t.x1])
+            return coder.decode(payload, steps[t.y0 : t.y1, t.x0 : t.x1])
         except CorruptFile as error:
             raise CorruptFile(f"tile {i}: {error}") from None
 
@@ -223,11 +223,10 @@ def decode_reader(
     out = None
     for done, i in enumerate(touched):
         part = layout.tile(i).common(box)
+        whole, record = layout.tile(i).common(layout.picture), reader.alpha(i)
+        plane = None if record is None else alpha_plane.decode(record, (whole.width, whole.height))
         image = _synthesise(i, part, latents, steps, engine, realism, header.mode)
-        record = reader.alpha(i)
-        if record is not None:
-            whole = layout.tile(i).common(layout.picture)
-            plane = alpha_plane.decode(record, (whole.width, whole.height))
+        if plane is not None:
             image.putalpha(plane.crop((part.x0 - whole.x0, part.y0 - whole.y0, part.x1 - whole.x0, part.y1 - whole.y0)))
         if out is None:  # not before a tile has proved sound: a short damaged file may claim many pixels
             out = _blank(header.mode, box)
