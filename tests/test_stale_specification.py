@@ -30,14 +30,13 @@ def test_the_fingerprint_is_computed_as_the_page_says() -> None:
             "halo": {"synthesis": 48, "analysis": 16}}
     graphs = {"analysis": b"a", "hyper": b"h", "synthesis": b"s", "prior_start": b"p", "prior_0": b"0"}
     package = Package.assemble(card, graphs, {"gains": np.ones((64, 5), np.float32)}, {"x": np.zeros(1, np.int8)})
-    template = re.search(r"^    (\[\{\"NAME.*\})\]$", PAGE, re.MULTILINE)
+    template = re.search(r"^    (\[\{\"prior.*\})\]$", PAGE, re.MULTILINE)
     assert template
     card_hashes = package.card["sha256"]
-    hashes = {name: card_hashes[name] for name in sorted(card_hashes) if name not in ("analysis.onnx", "hyper.onnx")}
     text = template[1] + "]"
     for word, value in {
-        '"NAME":"HASH", ...': ",".join(f'"{name}":"{digest}"' for name, digest in hashes.items()),
-        '"analysis":A,"synthesis":S': '"analysis":16,"synthesis":48',
+        **{f'"{name}":"HASH"': f'"{name}":"{card_hashes[name]}"' for name in ("prior.npz", "synthesis.onnx", "tables.npz")},
+        '"halo":S': '"halo":48',
         '"hyper":N': '"hyper":3', '"latents":M': '"latents":5',
         "[[F,E,P], ...]": "[[0,2,0],[0,2,1]]", "[ ... ]": "[0,2]",
     }.items():

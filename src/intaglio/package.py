@@ -5,9 +5,9 @@
     tables.npz      gains (64, M) float32; hyper_index (64, N) uint8; counts, sizes: the CDF tables (see entropy.py)
     prior.npz       the integer prior's weights, biases and shifts (the normative form; the graphs are compiled from it)
 
-The fingerprint names everything that decoding depends on: the first 8 bytes of a SHA-256 over the members that a
-decoder uses. A file written with one fingerprint is refused by every other model, so a better *encoder* (analysis and
-h_a) may replace the old one under the same fingerprint, a changed decoder never.
+The fingerprint names everything that decoding depends on: the first 8 bytes of a SHA-256 over the members that define a
+decoder. A file written with one fingerprint is refused by every other model, so a better *encoder* (analysis and h_a), or
+the prior compiled for another runtime, may replace the old one under the same fingerprint, a changed decoder never.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .errors import WrongModel
 
 DEFAULT = "intaglio1-small"
 LIMIT = 256 * 2**20  # bytes of one package, far above any released one
-ENCODER_ONLY = ("analysis.onnx", "hyper.onnx")
-DECODING = ("latents", "hyper", "steps", "passes", "seen", "halo")  # the card's numbers that decoding depends on
+DECODER = ("prior.npz", "synthesis.onnx", "tables.npz")  # the members that define what a file decodes to
+DECODING = ("latents", "hyper", "steps", "passes", "seen")  # the card's numbers that decoding depends on
 STEPS = 64  # a file's q is 0..63
 MAX_CHANNELS = 4096  # of latents and hyper-latents; one tile of so many takes 64 MiB
 MAX_HALO = 1024  # pixels; every tile is computed with so many around it
@@ -175,8 +175,9 @@ def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
 
 
 def _fingerprint(card: Mapping, hashes: Mapping[str, str]) -> bytes:
-    named = {name: digest for name, digest in hashes.items() if name not in ENCODER_ONLY}
-    text = json.dumps([named, {key: card[key] for key in DECODING}], sort_keys=True, separators=(",", ":"))
+    named = {name: hashes[name] for name in DECODER}
+    numbers = {"halo": card["halo"]["synthesis"], **{key: card[key] for key in DECODING}}
+    text = json.dumps([named, numbers], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()[:8]
 
 

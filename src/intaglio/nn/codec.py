@@ -46,7 +46,7 @@ class Codec(nn.Module):
         self.shape = shape
         self.analysis = Analysis(shape)
         self.hyper = HyperAnalysis(shape)
-        self.prior = Prior(shape.latents, shape.hyper, shape.prior_width, shape.prior_low)
+        self.prior = Prior(shape.latents, shape.hyper, shape.prior_width, shape.prior_low, shape.prior_blocks)
         self.synthesis = Synthesis(shape)
         knots = torch.arange(KNOTS) * ((STEPS - 1) / (KNOTS - 1))
         start = math.log(255 / 40) + 0.5 * torch.log(rate_weight(knots) / 0.0067)

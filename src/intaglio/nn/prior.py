@@ -63,7 +63,7 @@ class Start(nn.Module):
 class Pass(nn.Module):
     """One parallel pass: features and context to (mean in sixteenths, scale index) of `channels` channels."""
 
-    def __init__(self, width: int, context_channels: int, channels: int, blocks: int = 2):
+    def __init__(self, width: int, context_channels: int, channels: int, blocks: int):
         super().__init__()
         self.enter = IntConv(context_channels, width) if context_channels else None
         self.blocks = nn.Sequential(*[IntBlock(width) for _ in range(blocks)])
@@ -80,7 +80,7 @@ class Pass(nn.Module):
 class Prior(nn.Module):
     """All passes. `first` channels of the context of pass k: those below its end, as decoded by passes before k."""
 
-    def __init__(self, latents: int = 320, hyper: int = 64, width: int = 128, low: int = 64):
+    def __init__(self, latents: int = 320, hyper: int = 64, width: int = 128, low: int = 64, blocks: int = 2):
         super().__init__()
         self.low = low
         self.passes = schedule(latents, low)
@@ -88,7 +88,8 @@ class Prior(nn.Module):
         seen = [0, low, low, latents]  # channels decoded, at least in part, before each pass
         self.seen = seen
         self.steps = nn.ModuleList(
-            Pass(width, n + low if n else 0, end - first) for n, (first, end, _) in zip(seen, self.passes, strict=True)
+            Pass(width, n + low if n else 0, end - first, blocks)
+            for n, (first, end, _) in zip(seen, self.passes, strict=True)
         )
 
     def forward(self, y: Tensor, z_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,8 +20,10 @@ class Shape:
     width: int = 192
     latents: int = 320
     hyper: int = 64
+    hyper_width: int = 128
     prior_width: int = 128
     prior_low: int = 64
+    prior_blocks: int = 2
     analysis_blocks: tuple[int, int] = (2, 1)
     synthesis_blocks: tuple[int, int] = (2, 1)
 
@@ -65,6 +67,12 @@ class Modulation(nn.Module):
         return x * (1 + scale) + shift
 
 
+def unshuffled(layer: nn.Conv2d, x: Tensor, factor: int) -> Tensor:
+    """`layer(pixel_unshuffle(x, factor))` for a 1x1 layer, as one strided convolution: the same sums without the copy."""
+    weight = layer.weight.reshape(layer.out_channels, -1, factor, factor)
+    return F.conv2d(x, weight, layer.bias, stride=factor)
+
+
 class Analysis(nn.Module):
     """g_a: pixels (batch, 3, h, w) to the latent (batch, M, h/16, w/16). It is not told q: one run serves every q."""
 
@@ -77,8 +85,8 @@ class Analysis(nn.Module):
         self.stage16 = nn.Sequential(*[Block(shape.latents) for _ in range(n16)])
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.stage8(self.enter(F.pixel_unshuffle(x * (1 / 255) - 0.5, 8)))
-        return self.stage16(self.down(F.pixel_unshuffle(h, 2)))
+        h = self.stage8(unshuffled(self.enter, x * (1 / 255) - 0.5, 8))
+        return self.stage16(unshuffled(self.down, h, 2))
 
 
 class HyperAnalysis(nn.Module):
@@ -87,8 +95,9 @@ class HyperAnalysis(nn.Module):
     Latents span three orders of magnitude over the rates, so they enter as sign(y) log(1 + |y|).
     """
 
-    def __init__(self, shape: Shape, width: int = 128):
+    def __init__(self, shape: Shape):
         super().__init__()
+        width = shape.hyper_width
         self.enter = nn.Conv2d(shape.latents, width, 1)
         self.block = Block(width)
         self.down = nn.Conv2d(4 * width, width, 1)
@@ -98,8 +107,8 @@ class HyperAnalysis(nn.Module):
 
     def forward(self, y: Tensor, t: Tensor) -> Tensor:
         h = self.block(F.gelu(self.enter(torch.sign(y) * torch.log1p(torch.abs(y)))))
-        h = F.gelu(self.modulation(self.down(F.pixel_unshuffle(h, 2)), t, 2))
-        return self.out(F.pixel_unshuffle(self.block32(h), 2))
+        h = F.gelu(self.modulation(unshuffled(self.down, h, 2), t, 2))
+        return unshuffled(self.out, self.block32(h), 2)
 
 
 class Synthesis(nn.Module):

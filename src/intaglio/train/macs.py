@@ -19,13 +19,18 @@ def macs(graph: bytes, inputs: Mapping[str, Sequence[int]]) -> int:
     if others:
         raise NotImplementedError(f"counting {', '.join(sorted(others))} is not written yet")
     del model.graph.output[:]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(node.output[0]) for node in convolutions)
+    names = [name for node in convolutions for name in (node.output[0], node.input[1])]
+    # a weight may be an initialiser, which cannot be an output as it is
+    for name in {t.name for t in model.graph.initializer}.intersection(names):
+        model.graph.node.append(onnx.helper.make_node("Identity", [name], [f"{name}.seen"]))
+        names = [f"{name}.seen" if n == name else n for n in names]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names))
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
     feed = {i.name: np.zeros(inputs[i.name], types[i.type]) for i in session.get_inputs()}
-    weights = {t.name.removesuffix(".half"): t.dims for t in model.graph.initializer}
-    return sum(out.size * math.prod(weights[node.input[1]][1:])
-               for node, out in zip(convolutions, session.run(None, feed), strict=True))
+    found = dict(zip(dict.fromkeys(names), session.run(None, feed), strict=True))
+    return sum(found[out].size * math.prod(found[weight].shape[1:])
+               for out, weight in zip(names[::2], names[1::2], strict=True))
 
 
 def per_pixel(graphs: Mapping[str, bytes], latents: int, hyper: int, features: int, seen: Sequence[int]) -> dict[str, float]:
