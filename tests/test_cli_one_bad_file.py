@@ -51,7 +51,7 @@ def test_damaged_files_do_not_stop_a_decode(batch, tiny_model, capsys):
     capsys.readouterr()
     assert call("decode", "out", "--model", tiny_model) == 1
     assert sorted(os.listdir("out")) == ["a.itg", "z.itg", "z.png"]
-    assert capsys.readouterr().err.startswith("error: out/a.itg: tile 0")
+    assert capsys.readouterr().err.startswith("error: out/a.itg: the TILE chunk of tile 0")
 
 
 @pytest.mark.parametrize(("fault", "sentence"), [

@@ -47,6 +47,12 @@ def test_usage(line, tmp_path, monkeypatch, capsys, tiny_model):
     assert sorted(os.listdir()) == ["a.itg", "a.png"] and (tmp_path / "a.itg").read_bytes() == b""
 
 
+def test_a_missing_source_is_what_is_told_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call("decode", "missing", "-o", "out") == 1
+    assert one_sentence(capsys.readouterr().err) == "error: missing: there is no such file or folder\n"
+
+
 def test_help_and_version(capsys):
     assert call() == 2
     assert "roundtrip" in capsys.readouterr().out

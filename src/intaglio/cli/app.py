@@ -194,7 +194,7 @@ def _plan(files: list[str], output: str | None, suffixes: frozenset[str], new: s
 
 
 def _check_format(plan: list[Job], output: str | None, kind: str | None) -> None:
-    targets = [job.target for job in plan if job.target is not None]
+    targets = [job.target for job in plan if job.target is not None and job.problem is None]
     if targets and (kind is not None or targets[0] == output):
         work.check_format(targets[0], kind or (_suffix(None) if output == PIPE else os.path.splitext(targets[0])[1]))
 

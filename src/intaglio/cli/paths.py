@@ -79,7 +79,8 @@ def _expand(
     """(source, path below the folder it was found in, problem)."""
     for name in inputs:
         if name == PIPE or not os.path.isdir(name):
-            yield name, os.path.basename(name), None
+            there = name == PIPE or os.path.exists(name)
+            yield name, os.path.basename(name), None if there else f"{name}: there is no such file or folder"
             continue
         problems: list[OSError] = []
         empty = True
