@@ -1,4 +1,4 @@
-"""Hazard: the README shows commands and code that do not run. Every example of it is run here, on the demo photograph."""
+"""Hazard: the README shows commands and code that do not run. Each example is run here, on the demo photograph."""
 
 import os
 import re
@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
-SHELL = [line.split(" #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()
-         if line.startswith("intaglio ")]
+BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+SHELL = [line.split(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("intaglio ")]
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 
 

@@ -35,7 +35,8 @@ def test_the_fingerprint_is_computed_as_the_page_says() -> None:
     card_hashes = package.card["sha256"]
     text = template[1] + "]"
     for word, value in {
-        **{f'"{name}":"HASH"': f'"{name}":"{card_hashes[name]}"' for name in ("prior.npz", "synthesis.onnx", "tables.npz")},
+        **{f'"{name}":"HASH"': f'"{name}":"{card_hashes[name]}"'
+           for name in ("prior.npz", "synthesis.onnx", "tables.npz")},
         '"halo":S': '"halo":48',
         '"hyper":N': '"hyper":3', '"latents":M': '"latents":5',
         "[[F,E,P], ...]": "[[0,2,0],[0,2,1]]", "[ ... ]": "[0,2]",

@@ -1,4 +1,4 @@
-"""Hazards: the KLT start is no KLT, a step trains nothing or not the same twice, a released package cannot be trained on."""
+"""Hazards: the KLT start is none, a step trains nothing or not the same twice, a package cannot be trained on."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from intaglio.train.data import Crops, pack
 from intaglio.train.export import integers
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-TINY = Shape(width=192, latents=32, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1), synthesis_blocks=(1, 1))
+TINY = Shape(width=192, latents=32, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1),
+             synthesis_blocks=(1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_steps_train_and_train_the_same_twice(photos):
 def test_gradients_reach_every_weight(photos):
     torch.manual_seed(0)
     codec = Codec(TINY)
-    for module in (codec.analysis, codec.synthesis, codec.hyper):  # leave the zero start, behind which nothing is reached
+    for module in (codec.analysis, codec.synthesis, codec.hyper):  # zeros at the start hide what lies behind them
         for p in module.parameters():
             if p.abs().sum() == 0:
                 torch.nn.init.normal_(p, 0, 0.05)
@@ -115,7 +116,7 @@ def test_a_package_holds_what_training_needs(tiny_model):
         q = torch.arange(STEPS).float()[None, None]
         assert np.allclose(codec.gain(q)[0, :, 0].T.numpy(), package.tables["gains"], rtol=1e-5)
         index = codec.hyper_index(q)[0, :, 0].T.numpy()
-        assert np.abs(index - package.tables["hyper_index"]).max() <= 1, "knots come back rounded, so indices may be one off"
+        assert np.abs(index - package.tables["hyper_index"]).max() <= 1  # knots come back rounded
 
 
 def test_warm_start_computes_what_the_package_computes(tiny_model):

@@ -75,7 +75,7 @@ class TileCoder:
             y16[first:end, at] = r * MEAN_UNIT + mean
             yield first, r.astype(np.int32), scale
 
-    def _quantise(self, v: NDArray[np.float32], scale: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _quantise(self, v: NDArray[np.floating], scale: NDArray[np.uint8]) -> NDArray[np.floating]:
         """Residuals as whole numbers in float32, each magnitude rounded at the threshold of its scale and level."""
         magnitude = np.abs(v)
         level = np.floor(magnitude)

@@ -6,7 +6,7 @@
     prior.npz       the integer prior's weights, biases and shifts (the normative form; the graphs are compiled from it)
 
 The fingerprint names everything that decoding depends on: the first 8 bytes of a SHA-256 over the members that define a
-decoder. A file written with one fingerprint is refused by every other model, so a better *encoder* (analysis and h_a), or
+decoder. A file written with one fingerprint is refused by every other model. So a better *encoder* (analysis, h_a), or
 the prior compiled for another runtime, may replace the old one under the same fingerprint, a changed decoder never.
 """
 

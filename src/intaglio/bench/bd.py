@@ -34,7 +34,7 @@ def bd_rate(
 ) -> float:
     """Mean rate change in percent of `test` against `anchor` at equal quality; below 0 means fewer bits.
 
-    Points are (bpp, quality), quality growing with rate (PSNR in dB; for MS-SSIM pass -10 log10(1 - value)). Log-rate is
+    Points are (bpp, quality), quality growing with rate (PSNR in dB; for MS-SSIM -10 log10(1 - value)). Log-rate is
     interpolated over quality by monotone cubics and averaged over the common quality range (Bjontegaard, VCEG-M33, with
     the piecewise interpolation of JCT-VC). `bpp` limits the range to the qualities that the anchor reaches between two
     rates. Raises ValueError where the curves do not overlap or have fewer than two points.

@@ -88,7 +88,8 @@ def main() -> None:
             anchor, test = ([(r["bpp"], quality(r)) for r in c] for c in (rows, curves["intaglio"]))
             pairs[key] = bd_rate(anchor, test, RANGE)
         deltas[name] = pairs
-        print(f"BD-rate against {name}, {RANGE[0]} to {RANGE[1]} bpp: PSNR {pairs['psnr']:+.1f}%, MS-SSIM {pairs['ms_ssim']:+.1f}%")
+        print(f"BD-rate against {name}, {RANGE[0]} to {RANGE[1]} bpp: "
+              f"PSNR {pairs['psnr']:+.1f}%, MS-SSIM {pairs['ms_ssim']:+.1f}%")
     if a.json:
         a.json.write_text(json.dumps({"pictures": len(images), "curves": curves, "bd_rate": deltas}, indent=1) + "\n")
 

@@ -90,8 +90,9 @@ def one(photo: Path, name: str, action: str, size: str, model: str | None, threa
     if action == "encode":
         call: Callable[[], Any] = encode
     else:  # the file comes from another process, whose memory is not this one's
-        data = subprocess.run([sys.executable, "-m", "intaglio.bench.speed", str(photo), "--emit", name, "--sizes", size,
-                               *(["--model", model] if model else [])], check=True, stdout=subprocess.PIPE).stdout
+        command = [sys.executable, "-m", "intaglio.bench.speed", str(photo), "--emit", name, "--sizes", size]
+        command += ["--model", model] if model else []
+        data = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         del image
 
         def call() -> None:
@@ -111,8 +112,9 @@ def one(photo: Path, name: str, action: str, size: str, model: str | None, threa
         times.append(time.perf_counter() - start)
         parts.append(dict(stages.seconds) if stages else {})
     median = statistics.median_low(times)
-    return {"codec": name, "action": action, "size": size, "median_s": median, "first_s": first,
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "stages_s": parts[times.index(median)]}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"codec": name, "action": action, "size": size, "median_s": median, "first_s": first, "peak_mib": peak,
+            "stages_s": parts[times.index(median)]}
 
 
 def main() -> None:
@@ -133,19 +135,19 @@ def main() -> None:
             image.save(sys.stdout.buffer, **CODECS[a.emit])
         return
     if a.one:
-        print(json.dumps(one(a.photo, *a.one, a.sizes, a.model, a.threads, a.repeat)))
+        print(json.dumps(one(a.photo, a.one[0], a.one[1], a.sizes, a.model, a.threads, a.repeat)))
         return
     print(f"{'codec':9} {'action':7} {'size':10} {'median s':>9} {'first s':>8} {'peak MiB':>9}  stages (s)")
     for size in a.sizes.split(","):
         for name in CODECS:
             for action in ("encode", "decode"):
-                command = [sys.executable, "-m", "intaglio.bench.speed", str(a.photo), "--one", name, action, "--sizes", size,
-                           "--repeat", str(a.repeat), *(["--model", a.model] if a.model else []),
+                command = [sys.executable, "-m", "intaglio.bench.speed", str(a.photo), "--one", name, action,
+                           "--sizes", size, "--repeat", str(a.repeat), *(["--model", a.model] if a.model else []),
                            *(["--threads", str(a.threads)] if a.threads else [])]
                 row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
                 parts = "  ".join(f"{k} {v:.3f}" for k, v in row["stages_s"].items())
-                print(f"{name:9} {action:7} {size:10} {row['median_s']:9.3f} {row['first_s']:8.3f} {row['peak_mib']:9.0f}  {parts}",
-                      flush=True)
+                figures = f"{row['median_s']:9.3f} {row['first_s']:8.3f} {row['peak_mib']:9.0f}"
+                print(f"{name:9} {action:7} {size:10} {figures}  {parts}", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ class Block(nn.Module):
         self.spatial = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.expand = nn.Conv2d(channels, 2 * channels, 1)
         self.project = nn.Conv2d(2 * channels, channels, 1)
-        nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        for parameter in self.project.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.project(F.gelu(self.expand(self.spatial(x))))
@@ -53,8 +53,8 @@ class Modulation(nn.Module):
         super().__init__()
         self.hidden = nn.Conv2d(conditions, hidden, 1)
         self.out = nn.Conv2d(hidden, 2 * channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
         with torch.no_grad():
             self.hidden.weight.mul_(3)  # a spread of soft thresholds over [0, 1]
             self.hidden.weight[:, 1:].zero_()  # realism is inert until a stage trains it
@@ -68,7 +68,7 @@ class Modulation(nn.Module):
 
 
 def unshuffled(layer: nn.Conv2d, x: Tensor, factor: int) -> Tensor:
-    """`layer(pixel_unshuffle(x, factor))` for a 1x1 layer, as one strided convolution: the same sums without the copy."""
+    """`layer(pixel_unshuffle(x, factor))` for a 1x1 layer, as one strided convolution: the same sums, no copy."""
     weight = layer.weight.reshape(layer.out_channels, -1, factor, factor)
     return F.conv2d(x, weight, layer.bias, stride=factor)
 

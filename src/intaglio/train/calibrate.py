@@ -51,7 +51,8 @@ def tables(histograms: np.ndarray) -> entropy.Tables:
         p[-1] = base[-1]
         p = (seen + PRIOR_WEIGHT * p) / (seen.sum() + PRIOR_WEIGHT)
         tail = np.cumsum(p[::-1])[::-1]  # the mass at and beyond each magnitude
-        k = max(k, min(int(np.argmax(tail < TAIL)) - 1, entropy.MAX_REACH)) if (tail < TAIL).any() else entropy.MAX_REACH
+        enough = int(np.argmax(tail < TAIL)) - 1 if (tail < TAIL).any() else entropy.MAX_REACH
+        k = max(k, min(enough, entropy.MAX_REACH))
         half = p[1 : k + 1] / 2
         result.append(_integers(np.concatenate([half[::-1], p[:1], half, [max(tail[k + 1], 2.0**-20)]])))
     return entropy.Tables(result)

@@ -66,7 +66,8 @@ class Crops:
 
     def one(self) -> np.ndarray:
         n = self.size
-        offset, h, w = self.entries[min(np.searchsorted(self.cumulative, self.rng.random()), len(self.entries) - 1)]
+        chosen = int(np.searchsorted(self.cumulative, self.rng.random()))
+        offset, h, w = self.entries[min(chosen, len(self.entries) - 1)]
         picture = self.pixels[offset : offset + h * w * 3].reshape(h, w, 3)
         y, x = self.rng.integers(h - n + 1), self.rng.integers(w - n + 1)
         crop = picture[y : y + n, x : x + n]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .. import entropy
 from ..nn.codec import STEPS, Codec
-from ..nn.prior import SCALES, context, sigma
+from ..nn.prior import SCALES, Prior, context, sigma
 from ..nn.quantised import IntConv
 from ..nn.transforms import halo
 from ..package import Package
@@ -70,10 +70,11 @@ class _FixedConv(nn.Conv2d):
         groups = out if source.depthwise else 1
         super().__init__(inputs * groups, out, weight.shape[2], padding=weight.shape[2] // 2, groups=groups)
         self.weight.data = weight * factor[:, None, None, None]
+        assert self.bias is not None
         self.bias.data = bias * factor + 0.5
 
 
-def fixed(prior: nn.Module) -> nn.Module:
+def fixed(prior: Prior) -> Prior:
     """A copy of `prior` whose convolutions hold the exported integers."""
     prior = copy.deepcopy(prior)
     for module in list(prior.modules()):
@@ -125,7 +126,9 @@ def halves(model: onnx.ModelProto) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def graph(module: nn.Module, inputs: Mapping[str, Tensor], sides: Mapping[str, tuple[int, int]], outputs: list[str]) -> bytes:
+def graph(
+    module: nn.Module, inputs: Mapping[str, Tensor], sides: Mapping[str, tuple[int, int]], outputs: list[str]
+) -> bytes:
     """Export `module`; `sides` names the two axes of every input that vary, all by the same two symbols."""
     dynamic = {}
     for name in inputs:
@@ -141,7 +144,8 @@ def graph(module: nn.Module, inputs: Mapping[str, Tensor], sides: Mapping[str, t
 
 def graphs(codec: Codec) -> dict[str, bytes]:
     """All graphs of a package, by name."""
-    codec = copy.deepcopy(codec).to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+    codec = copy.deepcopy(codec).eval().requires_grad_(False)
+    codec.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     with torch.no_grad():
         for module in (codec.analysis, codec.hyper, codec.synthesis):
             for parameter in module.parameters():

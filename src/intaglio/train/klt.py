@@ -44,4 +44,5 @@ def start(codec: Codec, crops: Crops, count: int = 2000) -> None:
     put(a.down.weight, basis16)
     put(s.up.weight, basis16.T)
     for layer in (a.enter, a.down, s.up, s.out):
+        assert layer.bias is not None
         torch.nn.init.zeros_(layer.bias)

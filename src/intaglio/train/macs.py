@@ -33,7 +33,9 @@ def macs(graph: bytes, inputs: Mapping[str, Sequence[int]]) -> int:
                for out, weight in zip(names[::2], names[1::2], strict=True))
 
 
-def per_pixel(graphs: Mapping[str, bytes], latents: int, hyper: int, features: int, seen: Sequence[int]) -> dict[str, float]:
+def per_pixel(
+    graphs: Mapping[str, bytes], latents: int, hyper: int, features: int, seen: Sequence[int]
+) -> dict[str, float]:
     """Thousands of multiply-accumulates for each pixel, by stage, at 768x512."""
     h, w = 32, 48
     shapes: dict[str, dict[str, tuple[int, ...]]] = {
@@ -43,7 +45,9 @@ def per_pixel(graphs: Mapping[str, bytes], latents: int, hyper: int, features: i
         "prior_start": {"z": (1, hyper, h // 4, w // 4), "q": (1, 1, h // 4, w // 4)},
     }
     for k, n in enumerate(seen):
-        shapes[f"prior_{k}"] = {"features": (1, features, h, w)} | ({"y16": (1, n, h, w)} if n else {})
+        shapes[f"prior_{k}"] = {"features": (1, features, h, w)}
+        if n:
+            shapes[f"prior_{k}"]["y16"] = (1, n, h, w)
     result = {"analysis": 0.0, "hyper": 0.0, "prior": 0.0, "synthesis": 0.0}
     for name, inputs in shapes.items():
         stage = "prior" if name.startswith("prior") else name

@@ -85,10 +85,11 @@ def main() -> None:
         if a.photos is None:
             p.error(f"{a.pack} does not exist; give --photos, the folder to pack")
         index = pack(a.photos, a.pack)
-        print(f"{len(index['entries'])} photographs, {index['pixels'] / 1e9:.2f} Gpixel, {index['skipped']} files skipped")
+        gpixel = index["pixels"] / 1e9
+        print(f"{len(index['entries'])} photographs, {gpixel:.2f} Gpixel, {index['skipped']} files skipped")
     crops = Crops(a.pack, recipe.crop, a.seed)
     codec, moments = begin(recipe, a.warm, a.pack, a.seed)
-    codec = codec.to(memory_format=torch.channels_last).train()
+    codec.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if a.compile:
         codec.compile()
     optimiser = torch.optim.Adam(codec.parameters(), lr=recipe.rate, betas=recipe.betas)
@@ -112,12 +113,14 @@ def main() -> None:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(codec.parameters(), recipe.clip)
         if not torch.isfinite(norm):
-            raise SystemExit(f"step {step}: the gradient is not finite; start again with --warm {a.out}/last.pt and a lower rate in the recipe")
+            hint = f"start again with --warm {a.out}/last.pt and a lower rate in the recipe"
+            raise SystemExit(f"step {step}: the gradient is not finite; {hint}")
         optimiser.step()
         step += 1
         pixels += x.shape[0] * recipe.crop**2
         sums += torch.tensor([loss.item(), norm.item(), 1])
-        seen_bpp += [(float(v.mean()), float(b), float(e)) for v, b, e in zip(q, bpp.detach(), error.detach(), strict=True)]
+        triples = zip(q.mean((1, 2)).tolist(), bpp.tolist(), error.tolist(), strict=True)
+        seen_bpp += list(triples)
         now = time.monotonic()
         if now - last > 60:
             bands = []
@@ -125,8 +128,9 @@ def main() -> None:
                 band = [(b, e) for v, b, e in seen_bpp if lo <= v < lo + 16]
                 mean = [sum(v) / max(1, len(band)) for v in zip(*band, strict=True)] or [0, 1]
                 bands.append(f"{mean[0]:.3f}bpp {10 * math.log10(65025 / mean[1]):.2f}dB")
-            row = {"step": step, "minutes": round((now - start) / 60, 2), "loss": round((sums[0] / sums[2]).item(), 4),
-                   "norm": round((sums[1] / sums[2]).item(), 3), "gpixel": round(pixels / 1e9, 4), "bands": bands}
+            loss_mean, norm_mean = (sums[:2] / sums[2]).tolist()
+            row = {"step": step, "minutes": round((now - start) / 60, 2), "loss": round(loss_mean, 4),
+                   "norm": round(norm_mean, 3), "gpixel": round(pixels / 1e9, 4), "bands": bands}
             log.write(json.dumps(row) + "\n")
             log.flush()
             print(row, flush=True)

@@ -22,7 +22,7 @@ from . import calibrate, export, macs
 from .data import Crops
 
 LIMITS = (
-    "Distortion-trained: it invents no detail, and the realism dial is inert in this version (every value decodes alike). "
+    "Distortion-trained: it invents no detail, and its realism dial is inert (every value decodes alike). "
     "Trained on photographs: text, line art and screenshots cost more bytes than they should. "
     "Not for medical diagnosis or evidence."
 )
@@ -47,7 +47,8 @@ def package(codec: Codec, name: str, crops: Crops, pictures: int, training: dict
     result = export.export(codec, card, tables)
     graphs = {key[:-5]: value for key, value in result.members.items() if key.endswith(".onnx")}
     shape = codec.shape
-    result.card["kmac_per_pixel"] = macs.per_pixel(graphs, shape.latents, shape.hyper, shape.prior_width, codec.prior.seen)
+    seen = codec.prior.seen
+    result.card["kmac_per_pixel"] = macs.per_pixel(graphs, shape.latents, shape.hyper, shape.prior_width, seen)
     return result
 
 

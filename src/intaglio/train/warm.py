@@ -20,8 +20,8 @@ from ..package import Package
 
 def shape_of(package: Package) -> Shape:
     """The network's numbers, from the card."""
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in package.card["network"].items() if k != "parameters"}
-    return Shape(**fields)
+    network = {k: v for k, v in package.card["network"].items() if k != "parameters"}
+    return Shape(**{k: tuple(v) if isinstance(v, list) else v for k, v in network.items()})  # type: ignore[arg-type]
 
 
 def _weights(graph: bytes) -> dict[str, Tensor]:
