@@ -167,7 +167,7 @@ def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
          f"halo is {halo!r}, not two multiples of 16 pixels up to {MAX_HALO}")
     realism = card.get("realism", 0.0)
     need(type(realism) in (int, float) and 0 <= realism <= 1, f"realism is {realism!r}, not within 0..1")
-    gains, index, sizes = tables["gains"], tables["hyper_index"], tables["sizes"]
+    gains, index, _, sizes = (tables[name] for name in ("gains", "hyper_index", "counts", "sizes"))
     need(gains.shape == (STEPS, m) and gains.dtype == np.float32, "the gains are not float32, one a step and channel")
     need(bool(np.isfinite(gains).all() and gains.min() > 0), "the gains are not all positive")
     need(index.shape == (STEPS, n) and index.dtype == np.uint8 and int(index.max()) < sizes.size,
@@ -211,7 +211,7 @@ def resolve(model: Package | str | os.PathLike | None) -> Package:
         return released(str(model))
     try:
         status = os.stat(model)
-    except OSError:
+    except (OSError, ValueError):
         names = ", ".join(released_names())
         raise WrongModel(f"{model}: no such model package, nor a released model's name ({names})") from None
     return _read_cached(os.fspath(model), (status.st_mtime_ns, status.st_size))

@@ -1,0 +1,274 @@
+"""Hazard: a model package that is damaged, or made by somebody who means harm, ends in a traceback or takes the memory.
+
+Whatever is wrong must end in WrongModel and one sentence that names the package, before a network decodes anything.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import intaglio
+from intaglio.errors import WrongModel
+from intaglio.package import Package, resolve
+
+
+@pytest.fixture(scope="module")
+def data(tiny_model: Path) -> bytes:
+    return tiny_model.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def tiny(data: bytes) -> Package:
+    return Package.from_bytes(data, "tiny.itgm")
+
+
+def refused(data: bytes, match: str | None = None) -> None:
+    start = time.perf_counter()
+    with pytest.raises(WrongModel, match=match) as caught:
+        Package.from_bytes(data, "odd.itgm")
+    text = str(caught.value)
+    assert text.startswith("odd.itgm: ") and "\n" not in text and len(text) < 300
+    assert time.perf_counter() - start < 2
+
+
+def remade(
+    tiny: Package, card: dict[str, Any] | None = None, members: dict[str, bytes | None] | None = None
+) -> Package:
+    """A package whose hashes and fingerprint are right, with other numbers or members (None leaves one out)."""
+    parts = {**tiny.members, **(members or {})}
+    graphs = {n.removesuffix(".onnx"): d for n, d in parts.items() if n.endswith(".onnx") and d is not None}
+    return Package.assemble({**tiny.card, **(card or {})}, graphs, tiny.tables, tiny.arrays("prior"))
+
+
+def stored(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", method) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return sink.getvalue()
+
+
+def test_a_sound_package_comes_back(tiny: Package, data: bytes) -> None:
+    again = remade(tiny)
+    assert again.fingerprint == tiny.fingerprint
+    assert Package.from_bytes(again.to_bytes(), "again").members == tiny.members
+    assert tiny.to_bytes() == data
+
+
+def test_every_truncation_is_refused(data: bytes) -> None:
+    for length in [*range(200), *range(200, len(data), 1999), *range(len(data) - 600, len(data))]:
+        refused(data[:length])
+
+
+@given(at=st.integers(0, 2**30), mask=st.integers(1, 255))
+@settings(max_examples=300, deadline=None)
+def test_flipped_bytes_are_refused_or_harmless(data: bytes, tiny: Package, at: int, mask: int) -> None:
+    """Some bytes of a zip and of the card's prose mean nothing to a decoder."""
+    damaged = bytearray(data)
+    damaged[at % len(data)] ^= mask
+    try:
+        package = Package.from_bytes(bytes(damaged), "odd.itgm")
+    except WrongModel:
+        return
+    assert package.members == tiny.members and package.fingerprint == tiny.fingerprint
+
+
+@given(data=st.binary(max_size=200))
+def test_noise_is_refused(data: bytes) -> None:
+    refused(data)
+    refused(b"PK\3\4" + data)
+    refused(data + b"PK\5\6" + bytes(18))
+
+
+def test_compressed_members_are_refused(tiny: Package) -> None:
+    """Ten kilobytes that expand to ten megabytes, and so on."""
+    refused(stored({"card.json": b"{}", "bomb.onnx": bytes(10**7)}, zipfile.ZIP_DEFLATED), "compressed")
+
+
+def test_members_that_share_their_bytes_are_refused() -> None:
+    """A thousand entries of one megabyte each, in a file of one megabyte."""
+    archive = stored({"card.json": bytes(10**6)})
+    entry = archive.index(b"PK\1\2")
+    end = archive.index(b"PK\5\6", entry)
+    entries = archive[entry:end] * 1000
+    tail = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1000, 1000, len(entries), entry, 0)
+    refused(archive[:entry] + entries + tail, "overlap")
+
+
+def test_encrypted_members_are_refused(data: bytes) -> None:
+    damaged = bytearray(data)
+    at = damaged.index(b"PK\1\2")
+    damaged[at + 8] |= 1
+    refused(bytes(damaged))
+
+
+@pytest.mark.parametrize(
+    "card", [b"", b"[]", b"null", b"7", b'"card"', b"{}", b"{", b"\xff\xfe", b"[" * 100_000, b'{"sha256": {}}',
+             b'{"sha256": {}, "fingerprint": ""}', b'{"sha256": [], "fingerprint": null, "halo": 1}'],
+)
+def test_a_card_that_is_none_is_refused(card: bytes) -> None:
+    refused(stored({"card.json": card}))
+    refused(stored({"other.json": card}), "not an intaglio model package")
+
+
+DECODING = ["latents", "hyper", "steps", "passes", "seen", "halo"]
+
+
+@pytest.mark.parametrize("key", [*DECODING, "sha256", "fingerprint"])
+def test_a_card_without_a_number_is_refused(tiny: Package, key: str) -> None:
+    card = {k: v for k, v in tiny.card.items() if k != key}
+    refused(Package(card, tiny.members).to_bytes(), key)
+
+
+@pytest.mark.parametrize("key", DECODING)
+@pytest.mark.parametrize("value", [None, -1, 0, 1, 2**40, 1.5, float("nan"), "24", True, [], [[]], {}, [[0, 24, 0]]])
+def test_a_card_with_a_senseless_number_is_refused(tiny: Package, key: str, value: Any) -> None:
+    """With right hashes and a fitting fingerprint: nobody checked but us."""
+    try:
+        package = remade(tiny, {key: value})
+    except (TypeError, KeyError):
+        assert key == "halo"  # of which the fingerprint takes a part
+        package = Package({**tiny.card, key: value}, tiny.members)
+    refused(package.to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("card", "match"),
+    [
+        ({"latents": 10**6}, "latents is 1000000"),
+        ({"latents": 25}, "pass"),
+        ({"hyper": 9}, "hyper_index"),
+        ({"steps": 128}, "steps is 128"),
+        ({"passes": [[0, 24, 0]], "seen": [0]}, "parity 1"),
+        ({"passes": [[0, 24, 0], [0, 23, 1]], "seen": [0, 24]}, "parity 1"),
+        ({"passes": [[0, 24, 0], [0, 24, 1], [0, 24, 1]], "seen": [0, 24, 24]}, "parity 1"),
+        ({"passes": [[0, 8, 0], [12, 24, 0], [0, 24, 1]], "seen": [0, 24, 24]}, "parity 0"),
+        ({"passes": [[0, 24, 0], [0, 24, 2]], "seen": [0, 24]}, "parity"),
+        ({"passes": [[24, 0, 0], [0, 24, 1]], "seen": [0, 24]}, "first channel"),
+        ({"passes": [[0, 24, 0], [0, 24, 1]], "seen": [0, 25]}, "seen"),
+        ({"passes": [[0, 24, 0], [0, 24, 1]], "seen": [0]}, "one length"),
+        ({"halo": {"analysis": 32, "synthesis": 10**6}}, "halo"),
+        ({"halo": {"analysis": 32, "synthesis": 24}}, "multiples of 16"),
+        ({"halo": {"analysis": -16, "synthesis": 32}}, "halo"),
+        ({"halo": {"synthesis": 32}}, "halo"),
+        ({"realism": 2}, "realism"),
+        ({"realism": "much"}, "realism"),
+    ],
+)
+def test_numbers_that_do_not_fit_together_are_refused(tiny: Package, card: dict[str, Any], match: str) -> None:
+    refused(remade(tiny, card).to_bytes(), match)
+
+
+def with_tables(tiny: Package, **changed: Any) -> bytes:
+    tables = {k: v for k, v in {**tiny.tables, **changed}.items() if v is not None}
+    graphs = {n.removesuffix(".onnx"): d for n, d in tiny.members.items() if n.endswith(".onnx")}
+    return Package.assemble(tiny.card, graphs, tables, tiny.arrays("prior")).to_bytes()
+
+
+@pytest.mark.parametrize("name", ["gains", "hyper_index", "counts", "sizes"])
+@pytest.mark.parametrize("how", ["missing", "short", "empty", "float64", "negative", "flat", "text"])
+def test_tables_that_do_not_fit_are_refused(tiny: Package, name: str, how: str) -> None:
+    old = tiny.tables[name]
+    new: np.ndarray | None = {
+        "missing": None, "short": old[:-1], "empty": old[:0], "float64": old.astype(float),
+        "negative": -old.astype(np.int64), "flat": old.ravel() * 0, "text": np.array(["a"] * 3),
+    }[how]
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(WrongModel):
+        intaglio.encode(picture, model=Package.from_bytes(with_tables(tiny, **{name: new}), "odd.itgm"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -1.0])
+def test_a_gain_that_is_no_gain_is_refused(tiny: Package, value: float) -> None:
+    gains = tiny.tables["gains"].copy()
+    gains[30, 3] = value
+    refused(with_tables(tiny, gains=gains), "gains")
+
+
+def array_member(header: str, body: bytes = bytes(100)) -> bytes:
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + body
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        array_member("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 64)}"),
+        array_member("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"),
+        array_member("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"cos\nsystem\n(S'true'\ntR."),
+        array_member("__import__('os').abort()"),
+        array_member("{"),
+        b"",
+        b"\x93NUMPY\x09\0",
+    ],
+)
+def test_hostile_arrays_are_refused(tiny: Package, member: bytes) -> None:
+    """Arrays that claim terabytes, or that would run code when unpickled."""
+    package = remade(tiny)
+    members = {**package.members, "tables.npz": stored({"gains.npy": member})}
+    refused(rehashed(package, members))
+    members["tables.npz"] = stored({"gains.npy": bytes(10**7)}, zipfile.ZIP_DEFLATED)
+    refused(rehashed(package, members), "compressed")
+
+
+def rehashed(package: Package, members: dict[str, bytes]) -> bytes:
+    """The bytes of a package of any members whatever, its hashes and fingerprint right."""
+    import hashlib
+
+    from intaglio.package import _fingerprint
+
+    hashes = {name: hashlib.sha256(member).hexdigest() for name, member in members.items()}
+    card = {**package.card, "sha256": hashes, "fingerprint": _fingerprint(package.card, hashes).hex()}
+    return Package(card, members).to_bytes()
+
+
+GRAPHS = ["analysis", "hyper", "prior_start", "prior_0", "prior_3", "synthesis"]
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("how", ["missing", "empty", "noise", "text", "cut", "exchanged"])
+def test_graphs_that_are_none_are_named(tiny: Package, graph: str, how: str) -> None:
+    name = f"{graph}.onnx"
+    old = tiny.members[name]
+    new = {
+        "missing": None if graph != "synthesis" else b"",  # of which the fingerprint is made
+        "empty": b"", "noise": np.random.default_rng(0).bytes(5000), "text": b"import os\n" * 50,
+        "cut": old[: len(old) // 2], "exchanged": tiny.members[f"{GRAPHS[GRAPHS.index(graph) - 1]}.onnx"],
+    }[how]
+    package = Package.from_bytes(remade(tiny, None, {name: new}).to_bytes(), "odd.itgm")
+    source = np.random.default_rng(0).integers(0, 256, (70, 70, 3), np.uint8)
+    with pytest.raises(WrongModel) as caught:
+        intaglio.decode(intaglio.encode(source, model=package), model=package)
+    assert str(caught.value).startswith("model tiny: ") and name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
+    picture = np.zeros((8, 8), np.uint8)
+    with pytest.raises(WrongModel, match="nowhere.itgm: no such model package"):
+        intaglio.encode(picture, model=tmp_path / "nowhere.itgm")
+    with pytest.raises(WrongModel, match="cannot be read"):
+        intaglio.encode(picture, model=tmp_path)
+    with pytest.raises(WrongModel, match="no such model package"):
+        intaglio.encode(picture, model="no\0name")
+
+
+def test_a_replaced_package_is_read_again(tiny: Package, tmp_path: Path) -> None:
+    path = tmp_path / "model.itgm"
+    path.write_bytes(tiny.to_bytes())
+    assert resolve(path).card["purpose"] == tiny.card["purpose"]
+    path.write_bytes(remade(tiny, {"purpose": "another, longer than before" + tiny.card["purpose"]}).to_bytes())
+    assert resolve(str(path)).card["purpose"].startswith("another")
+    path.write_bytes(json.dumps({}).encode())
+    with pytest.raises(WrongModel):
+        resolve(path)
