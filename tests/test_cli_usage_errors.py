@@ -32,6 +32,7 @@ from running import call, noise, one_sentence
     "decode a.itg -o a",
     "decode a.itg -f xyz",
     "decode a.itg --device abacus",
+    "decode a.itg --realism nan",
     "roundtrip a.png --keep-itg",
     "frobnicate a.png",
 ])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -99,6 +100,7 @@ def decode(
     overwrite: Overwrite = False, max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = False,
 ) -> Todo:
     """Decode .itg files to pictures."""
+    _no_nan(realism=realism)
     options: dict[str, Any] = {"realism": realism, "region": _region(region), "model": model}
     options |= {"device": device, "max_pixels": max_pixels}
 
@@ -159,12 +161,19 @@ def _encoding(
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
         raise BadInput(f"{' and '.join(names)} exclude each other; choose one")
+    _no_nan(quality=quality, realism=realism)
     if target_bpp is not None and not 0 < target_bpp < float("inf"):
         raise BadInput(f"--target-bpp {target_bpp} is no number of bits above 0")
     return {
         "quality": quality, "target_bpp": target_bpp, "target_bytes": target_bytes, "realism": realism, "roi": roi,
         "model": model, "device": device, "strict": strict, "max_pixels": max_pixels,
     }
+
+
+def _no_nan(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and math.isnan(value):  # which is neither below a minimum nor above a maximum
+            raise BadInput(f"--{name} is not a number")
 
 
 def _region(text: str | None) -> tuple[int, ...] | None:
