@@ -14,6 +14,7 @@ import torch
 from golden_pictures import photograph
 
 import intaglio
+from intaglio.errors import CorruptFile
 from intaglio.nn.prior import Prior
 from intaglio.nn.quantised import IntConv
 from intaglio.package import Package, released, released_names
@@ -25,6 +26,15 @@ MODELS = ["tiny", *released_names()]
 LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL")
 sys.path.append(str(TESTS.parent / "tools"))
 exactness = importlib.import_module("exactness")
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    """Threads and oneDNN are settings of the whole process."""
+    before = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    yield
+    torch.set_num_threads(before[0])
+    torch.backends.mkldnn.enabled = before[1]
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -43,9 +53,7 @@ def runtimes(package):
             yield f"onnxruntime {threads} {level}", exactness.OrtRuntime(package, threads, level)
     for threads in (1, 2):
         for onednn in (True, False):
-            with torch.backends.mkldnn.flags(enabled=onednn):
-                yield f"torch {threads} oneDNN {onednn}", exactness.TorchRuntime(package, threads, onednn=onednn)
-    torch.set_num_threads(2)
+            yield f"torch {threads} oneDNN {onednn}", exactness.TorchRuntime(package, threads, onednn=onednn)
 
 
 def random_inputs(m, rows, columns, rng):
@@ -173,6 +181,24 @@ def test_another_rounding_rule_would_be_noticed(monkeypatch, rule):
     assert any(not np.array_equal(a, b) for r, w in zip(right, wrong, strict=True) for a, b in zip(r, w, strict=True))
 
 
+def test_one_wrong_weight_would_be_noticed(tmp_path, capsys):
+    package, file = Package.read(TINY), tmp_path / "a.itg"
+    file.write_bytes((TINY.parent / "photo.itg").read_bytes())
+    runtime = exactness.TorchRuntime(package, 1)
+    truth = {"a.itg": exactness.checksums(exactness.decode(runtime, file.read_bytes()))}
+    with torch.no_grad():  # the mean of one channel, a sixteenth of a step: in the last pass no table depends on it
+        runtime.network.steps[3].mean.bias[0] += 1
+    answer = {"files": {"a.itg": exactness.checksums(exactness.decode(runtime, file.read_bytes()))}, "simd": "?"}
+    assert exactness.compare("wrong", answer, truth, 0) == 1
+    with torch.no_grad():  # in the first pass all that follows depends on it
+        runtime.network.steps[0].mean.bias[0] += 1
+    with pytest.raises(CorruptFile):
+        exactness.decode(runtime, file.read_bytes())
+    assert exactness.compare("right", {"files": truth, "simd": "?"}, truth, 0) == 0
+    assert exactness.compare("dead", {"failed": "exit -4"}, truth, 0) == 1
+    assert "DID NOT RUN: exit -4" in capsys.readouterr().out
+
+
 def dense(weight, bias):
     """An IntConv whose exported integers are `weight` (outputs, inputs) and `bias`, at shift 6."""
     layer = IntConv(weight.shape[1], weight.shape[0])
@@ -193,8 +219,8 @@ def test_sums_just_below_the_limit_are_exact_in_any_order():
     expected = (np.einsum("oi,ihw->ohw", weight, a) + bias[:, None, None] + 32) >> 6
     assert expected.max() > LIMIT // 64 // 2
     x = torch.from_numpy(a[None].astype(np.float32))
-    for onednn in (True, False):
-        with torch.backends.mkldnn.flags(enabled=onednn), torch.no_grad():
+    for torch.backends.mkldnn.enabled in (False, True):
+        with torch.no_grad():
             assert np.array_equal(torch.floor(fixed(layer)(x))[0].numpy(), expected)
     assert np.array_equal(np.floor(in_onnxruntime(fixed(layer)[0], x.numpy()))[0], expected)
 

@@ -46,7 +46,7 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return sink.getvalue()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Package:
     """A model in memory: its card and its members' bytes by name."""
 
@@ -103,6 +103,9 @@ class Package:
             for name, data in [("card.json", text.encode()), *sorted(self.members.items())]:
                 archive.writestr(zipfile.ZipInfo(name), data)
         return sink.getvalue()
+
+    def __repr__(self) -> str:
+        return f"<Package {self.name} {self.card['fingerprint']}>"
 
     @property
     def name(self) -> str:

@@ -12,11 +12,15 @@ import argparse
 import io
 import json
 import math
+import multiprocessing
+import os
 import sys
-from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from .. import codec, pictures
@@ -32,35 +36,27 @@ SETTINGS: dict[str, tuple[dict, list[int]]] = {
 STEPS = [0, 8, 16, 24, 32, 40, 48, 56, 63]
 
 
-def measure(image: Image.Image, encode: Callable[[], bytes], decode: Callable[[bytes], Image.Image]) -> list[float]:
-    """[bpp of the real file, PSNR, MS-SSIM] of one picture."""
-    data = encode()
-    a, b = np.asarray(image), np.asarray(decode(data).convert("RGB"))
-    return [8 * len(data) / (image.width * image.height), psnr(a, b), ms_ssim(a, b)]
+def measure(path: Path, name: str, setting: int, model: str | None, realism: float) -> tuple[float, float, float]:
+    """(bpp of the real file, PSNR, MS-SSIM) of one picture at one setting of a codec."""
+    image = pictures.load(path).image.convert("RGB")
+    if name == "intaglio":
+        data = codec.encode(image, quality=setting * 100 / 63, model=model, threads=1)
+        decoded = codec.decode(data, realism=realism, model=model, threads=1)
+    else:
+        sink = io.BytesIO()
+        image.save(sink, quality=setting, **SETTINGS[name][0])
+        data = sink.getvalue()
+        decoded = Image.open(io.BytesIO(data)).convert("RGB")
+    a, b = np.asarray(image), np.asarray(decoded)
+    return 8 * len(data) / (image.width * image.height), psnr(a, b), ms_ssim(a, b)
 
 
-def curve(name: str, images: list[Image.Image], model: str | None, realism: float) -> list[dict]:
+def curve(name: str, files: list[Path], model: str | None, realism: float, pool: Executor) -> list[dict]:
     """One row a setting: means over the pictures."""
     rows = []
-    if name == "intaglio":
-        settings: list[int] = STEPS
-    else:
-        options, settings = SETTINGS[name]
-    for setting in settings:
-        values = []
-        for image in images:
-            if name == "intaglio":
-                values.append(measure(
-                    image, lambda im=image, s=setting: codec.encode(im, quality=s * 100 / 63, model=model),  # type: ignore[misc]
-                    lambda d: codec.decode(d, realism=realism, model=model)))
-            else:
-                def encode(im: Image.Image = image, s: int = setting) -> bytes:
-                    sink = io.BytesIO()
-                    im.save(sink, quality=s, **options)
-                    return sink.getvalue()
-
-                values.append(measure(image, encode, lambda d: Image.open(io.BytesIO(d))))
-        bpp, p, m = np.mean(values, 0)
+    for setting in STEPS if name == "intaglio" else SETTINGS[name][1]:
+        values = list(pool.map(partial(measure, name=name, setting=setting, model=model, realism=realism), files))
+        bpp, p, m = np.mean(values, 0).tolist()
         rows.append({"setting": setting, "bpp": bpp, "psnr": p, "ms_ssim": m})
         print(f"{name:9} {setting:3}  {bpp:.4f} bpp  {p:.3f} dB  MS-SSIM {m:.5f}", flush=True)
     return rows
@@ -72,13 +68,15 @@ def main() -> None:
     p.add_argument("--model")
     p.add_argument("--codecs", default="jpeg,webp,avif")
     p.add_argument("--realism", type=float, default=0.0)
+    p.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; each computes on one thread")
     p.add_argument("--json", type=Path)
     a = p.parse_args()
     files = sorted(f for f in a.photos.iterdir() if f.suffix.lower() in (".png", ".webp", ".jpg", ".avif"))
     if not files:
         sys.exit(f"{a.photos}: no pictures there; give a folder of PNG, WebP, JPEG or AVIF files")
-    images = [pictures.load(f).image.convert("RGB") for f in files]
-    curves = {n: curve(n, images, a.model, a.realism) for n in ["intaglio", *filter(None, a.codecs.split(","))]}
+    names = ["intaglio", *filter(None, a.codecs.split(","))]
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        curves = {name: curve(name, files, a.model, a.realism, pool) for name in names}
     deltas = {}
     for name, rows in curves.items():
         if name == "intaglio":
@@ -91,7 +89,7 @@ def main() -> None:
         print(f"BD-rate against {name}, {RANGE[0]} to {RANGE[1]} bpp: "
               f"PSNR {pairs['psnr']:+.1f}%, MS-SSIM {pairs['ms_ssim']:+.1f}%")
     if a.json:
-        a.json.write_text(json.dumps({"pictures": len(images), "curves": curves, "bd_rate": deltas}, indent=1) + "\n")
+        a.json.write_text(json.dumps({"pictures": len(files), "curves": curves, "bd_rate": deltas}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
