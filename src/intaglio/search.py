@@ -18,9 +18,11 @@ KEEP, STARVE = 8, -16  # q offsets of a block that is all white, all black: abou
 
 
 def largest(encode: Callable[[int], bytes], limit: int, low: int = 0, high: int = MAX_Q) -> bytes:
-    """The file of the largest step in low..high that has at most `limit` bytes. BadInput with the least possible size.
+    """The file of the largest step in low..high that has at most `limit` bytes. BadInput, with the size of the lowest
+    step, where that has more.
 
-    Sizes grow with the step all but surely; where they do not, the result still never exceeds the limit.
+    Sizes grow with the step, but for a few bytes in flat or minute pictures: there a step or two may be missed, and the
+    limit is kept all the same.
     """
     best = encode(low)
     if len(best) > limit:
