@@ -13,7 +13,8 @@ from PIL import Image
 from . import alpha as alpha_plane
 from . import container, pictures, search
 from .container import BLOCK, MAX_PIXELS, Header
-from .errors import BadInput, CorruptFile, TooLarge
+from .errors import BadInput, CorruptFile
+from .guards import memory_told
 from .latents import TileCoder
 from .package import Package, for_fingerprint, released_names, resolve
 from .reader import Reader
@@ -39,6 +40,7 @@ class Encoder:
 
     def __init__(self, picture: pictures.Picture, engine: Runtime, realism: float, keep: bool, progress: Progress):
         self.picture, self.engine, self.realism = picture, engine, realism
+        self._header(0)  # a picture too large for the format is refused before the work
         self.layout = Layout(*picture.image.size)
         self.coder = TileCoder(engine)
         self.progress = progress
@@ -67,11 +69,14 @@ class Encoder:
         x0, y0 = (tile.x0 - box.x0) // CELL, (tile.y0 - box.y0) // CELL
         return y[:, :, y0 : y0 + tile.height // CELL, x0 : x0 + tile.width // CELL]
 
+    def _header(self, q: int) -> Header:
+        image = self.picture.image
+        return Header(*image.size, image.mode, q, self.realism, self.engine.package.fingerprint)
+
     def frame(self, q: int, tiles: list[bytes], qmap: NDArray[np.int8] | None) -> bytes:
         """The file around given tiles."""
         p = self.picture
-        header = Header(*p.image.size, p.image.mode, q, self.realism, self.engine.package.fingerprint)
-        return container.pack(header, tiles, qmap=qmap, icc=p.icc, exif=p.exif, xmp=p.xmp, alpha=self._alpha)
+        return container.pack(self._header(q), tiles, qmap=qmap, icc=p.icc, exif=p.exif, xmp=p.xmp, alpha=self._alpha)
 
     def at(self, q: int, qmap: NDArray[np.int8] | None = None) -> bytes:
         """The whole file at base step q. With `qmap`, offsets for each 64x64 block, q may leave 0..63: the sums are
@@ -92,6 +97,7 @@ class Encoder:
         return self.frame(q, tiles, qmap)
 
 
+@memory_told()
 def encode(
     image: Any,
     *,
@@ -190,6 +196,7 @@ def decode(
         return decode_reader(reader, realism, region, model, device, threads, progress)
 
 
+@memory_told()
 def decode_reader(
     reader: Reader,
     realism: float | None = None,
@@ -229,7 +236,7 @@ def decode_reader(
         if plane is not None:
             image.putalpha(plane.crop((part.x0 - whole.x0, part.y0 - whole.y0, part.x1 - whole.x0, part.y1 - whole.y0)))
         if out is None:  # not before a tile has proved sound: a short damaged file may claim many pixels
-            out = _blank(header.mode, box)
+            out = Image.new(header.mode, (box.width, box.height))
         out.paste(image, (part.x0 - box.x0, part.y0 - box.y0))
         progress((done + 1) / len(touched))
     assert out is not None
@@ -237,14 +244,6 @@ def decode_reader(
         if value is not None:
             out.info[name] = value
     return out
-
-
-def _blank(mode: str, box: Box) -> Image.Image:
-    try:
-        return Image.new(mode, (box.width, box.height))
-    except MemoryError:
-        size = f"{box.width} x {box.height}"
-        raise TooLarge(f"there is not enough memory for {size} pixels; decode regions of the picture") from None
 
 
 def _synthesise(

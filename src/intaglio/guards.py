@@ -27,6 +27,15 @@ def foreseen(what: str, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
         raise BadInput(f"{what}: {reason}") from error
 
 
+@contextlib.contextmanager
+def memory_told() -> Iterator[None]:
+    """Turn a MemoryError, from wherever it comes, into TooLarge."""
+    try:
+        yield
+    except MemoryError:
+        raise TooLarge("there is not enough memory for this picture; free some, or work on parts of it") from None
+
+
 _limits: list[int] = []
 _limits_lock = threading.Lock()
 _pillow_before: int | None = None
