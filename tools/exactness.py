@@ -54,6 +54,7 @@ class OrtRuntime(Runtime):
             options = ort.SessionOptions()
             options.log_severity_level = 3
             options.intra_op_num_threads = self.threads or 0
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_{self.level}")
             graph = self.package.members[f"{name}.onnx"]
             self._sessions[name] = ort.InferenceSession(graph, options, providers=[self.provider])
