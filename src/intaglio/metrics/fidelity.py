@@ -32,24 +32,43 @@ def _blur(x: Tensor) -> Tensor:
     return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
 
 
+def _terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the structure (contrast-structure) map and of the whole SSIM map, for each of n planes (n, 1, h, w)."""
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mx, my = _blur(x), _blur(y)
+    vx, vy, vxy = _blur(x * x) - mx * mx, _blur(y * y) - my * my, _blur(x * y) - mx * my
+    structure = (2 * vxy + c2) / (vx + vy + c2)
+    whole = structure * (2 * mx * my + c1) / (mx * mx + my * my + c1)
+    return structure.mean((1, 2, 3)), whole.mean((1, 2, 3))
+
+
+def _planes(a: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(a.astype(np.float64)).permute(2, 0, 1)[:, None]
+
+
+def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Structural similarity, mean over R, G and B; at most 1, higher is better.
+
+    Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity" (2004),
+    equation 13: Gaussian window of 11 pixels and sigma 1.5, valid positions, K1 = 0.01, K2 = 0.03. Sides of 11 or more.
+    """
+    return float(_terms(_planes(a), _planes(b))[1].mean())
+
+
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Multi-scale structural similarity, mean over R, G and B; 0..1, higher is better.
 
     Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment" (2003), equation 7:
-    contrast-structure terms of five scales (2x2 mean and decimation between them), the luminance term at the coarsest,
-    K1 = 0.01, K2 = 0.03. Negative terms are clipped at 0. Both sides must be at least 161 pixels.
+    contrast-structure terms of five scales (2x2 mean and decimation between them), the luminance term at the coarsest.
+    Negative terms are clipped at 0. Both sides must be at least 161 pixels, else ValueError.
     """
     if min(a.shape[:2]) < 161:
         raise ValueError(f"MS-SSIM needs sides of at least 161 pixels, not {a.shape[1]} x {a.shape[0]}")
-    x, y = (torch.from_numpy(p.astype(np.float64)).permute(2, 0, 1)[:, None] for p in (a, b))
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    x, y = _planes(a), _planes(b)
     score = torch.ones(x.shape[0], dtype=torch.float64)
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):
-        mx, my = _blur(x), _blur(y)
-        vx, vy, vxy = _blur(x * x) - mx * mx, _blur(y * y) - my * my, _blur(x * y) - mx * my
-        structure = (2 * vxy + c2) / (vx + vy + c2)
-        if scale == len(MS_SSIM_WEIGHTS) - 1:
-            structure = structure * (2 * mx * my + c1) / (mx * mx + my * my + c1)
-        score *= structure.mean((1, 2, 3)).clamp_min(0) ** weight
+        structure, whole = _terms(x, y)
+        last = scale == len(MS_SSIM_WEIGHTS) - 1
+        score *= (whole if last else structure).clamp_min(0) ** weight
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
     return float(score.mean())
