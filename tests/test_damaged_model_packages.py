@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from golden_pictures import landscape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -251,6 +252,67 @@ def test_graphs_that_are_none_are_named(tiny: Package, graph: str, how: str) -> 
     with pytest.raises(WrongModel) as caught:
         intaglio.decode(intaglio.encode(source, model=package), model=package)
     assert str(caught.value).startswith("model tiny: ") and name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def graph_of(inputs: dict[str, int], outputs: dict[str, tuple[int, list[Any]]]) -> bytes:
+    """A graph of the given inputs (their element types) whose outputs are zeros, of (element type, shape)."""
+    onnx = pytest.importorskip("onnx")
+    make = onnx.helper
+    nodes = [
+        make.make_node("ConstantOfShape", [f"{name}.shape"], [name], value=make.make_tensor("v", kind, [1], [0]))
+        for name, (kind, _) in outputs.items()
+    ]
+    shapes = [make.make_tensor(f"{name}.shape", 7, [len(shape)], shape) for name, (_, shape) in outputs.items()]
+    values = [make.make_tensor_value_info(name, kind, None) for name, kind in inputs.items()]
+    results = [make.make_tensor_value_info(name, kind, None) for name, (kind, _) in outputs.items()]
+    graph = make.make_graph(nodes, "g", values, results, shapes)
+    return make.make_model(graph, opset_imports=[make.make_opsetid("", 20)], ir_version=9).SerializeToString()
+
+
+UINT8, FLOAT, DOUBLE = 2, 1, 11
+LATENTS = {"features": FLOAT, "y16": FLOAT}
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs"),
+    [
+        ("analysis", {"pixels": UINT8}, {"latents": (FLOAT, [1, 24, 8, 7])}),
+        ("analysis", {"pixels": UINT8}, {"latents": (DOUBLE, [1, 24, 8, 8])}),
+        ("analysis", {"pixels": UINT8}, {"latents": (FLOAT, [24, 8, 8])}),
+        ("hyper", {"latents": FLOAT, "t": FLOAT}, {"z": (FLOAT, [1, 8, 8, 8])}),
+        ("prior_start", {"z": FLOAT, "q": FLOAT}, {"features": (FLOAT, [1, 16, 2, 2])}),
+        ("prior_0", {"features": FLOAT}, {"mean": (FLOAT, [1, 8, 8, 8])}),
+        ("prior_3", LATENTS, {"mean": (FLOAT, [1, 16, 8, 8]), "index": (UINT8, [1, 15, 8, 8])}),
+        ("prior_3", LATENTS, {"mean": (FLOAT, [1, 16, 8, 8]), "index": (FLOAT, [1, 16, 8, 8])}),
+        ("synthesis", {"latents": FLOAT, "t": FLOAT, "realism": FLOAT}, {"pixels": (UINT8, [1, 3, 128, 128])}),
+    ],
+)
+def test_graphs_of_other_shapes_are_named(
+    tiny: Package, name: str, inputs: dict[str, int], outputs: dict[str, tuple[int, list[Any]]]
+) -> None:
+    package = remade(tiny, None, {f"{name}.onnx": graph_of(inputs, outputs)})
+    with pytest.raises(WrongModel, match=rf"{name}\.onnx does not do its work \(it gives "):
+        intaglio.decode(intaglio.encode(np.zeros((70, 70, 3), np.uint8), model=package), model=package)
+
+
+@pytest.mark.parametrize("name", ["analysis", "hyper", "prior_0"])
+def test_a_network_that_diverged_in_training_is_named(tiny: Package, name: str) -> None:
+    """Weights that are no numbers."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(tiny.members[f"{name}.onnx"])
+    for tensor in [t for t in model.graph.initializer if t.data_type == FLOAT and t.name.endswith("bias")]:
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(tensor.dims, np.nan, np.float32), tensor.name))
+    package = remade(tiny, None, {f"{name}.onnx": model.SerializeToString()})
+    with pytest.raises(WrongModel, match=rf"{name}\.onnx does not do its work \(it gives infinities or NaN\)"):
+        intaglio.encode(landscape(70, 70, 1), model=package)
+
+
+def test_a_scale_index_beyond_the_tables_is_named(tiny: Package) -> None:
+    counts, sizes = tiny.tables["counts"], tiny.tables["sizes"]
+    few = {"counts": counts[: sizes[:3].sum()], "sizes": sizes[:3], "hyper_index": tiny.tables["hyper_index"] % 3}
+    package = Package.from_bytes(with_tables(tiny, **few), "odd.itgm")
+    with pytest.raises(WrongModel, match=r"prior_0\.onnx does not fit \(it names table"):
+        intaglio.encode(landscape(70, 70, 1), model=package)
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import intaglio
-from intaglio.codec import decode_reader
+from intaglio import pictures
+from intaglio.codec import Encoder, decode_reader
 from intaglio.latents import TileCoder
 from intaglio.package import Package
 from intaglio.reader import Reader
@@ -117,19 +118,12 @@ def test_the_whole_shows_no_tile_borders(tiny: Package) -> None:
 
 def test_the_encoder_sees_no_tile_borders(tiny: Package) -> None:
     """Latents beside a tile border are those of the picture analysed at once."""
-    source = landscape(1200, 70, 4)
-    data = intaglio.encode(source, model=tiny, quality=100)
+    source = Image.fromarray(landscape(1200, 70, 4))
     engine = runtime(tiny)
-    layout = Layout(1200, 70)
-    y = engine.analysis(pixels(Image.fromarray(source), layout.padded))
-    with Reader(data) as reader:
-        for i in range(2):
-            box, blocks = layout.tile(i).outwards(16), layout.tile(i).outwards(64)
-            steps = np.full((blocks.height, blocks.width), 63)
-            decoded = TileCoder(engine).decode(reader.tile(i), steps)
-            gain = TileCoder(engine).gain(steps)
-            error = np.abs(decoded - y[:, :, :, box.x0 : box.x1]) * gain
-            assert error.max() < 0.81  # half a step, and what rate-distortion optimised rounding may add
+    encoder = Encoder(pictures.load(source), engine, 0.0, False, lambda share: None)
+    whole = engine.analysis(pixels(source, encoder.layout.padded))
+    parts = np.concatenate([encoder._analyse(i) for i in range(2)], 3)
+    assert np.abs(parts - whole).max() < 1e-4 * np.abs(whole).max()
 
 
 @given(
@@ -157,6 +151,18 @@ def test_windows_hold_the_right_latents_and_few_tiles(width: int, height: int, h
         shorter = min(region.outwards(1024).width, region.outwards(1024).height)
         assert len(latents._tiles) <= 3 * (shorter + 2)
     assert len(decoded) == len(set(decoded)), "no tile is decoded twice"
+
+
+def test_a_wide_picture_is_walked_along_its_shorter_side() -> None:
+    """A strip of tiles is two tiles then, not fifty-nine."""
+    layout = Layout(60_000, 2000)
+    order = layout.touched(layout.picture)
+    latents = Latents(layout, lambda i: np.zeros((1, 1, 64, 64), np.float32), order)
+    most = 0
+    for i in order:
+        latents.window(i, layout.tile(i).outwards(16).grown(2, layout.padded.outwards(16)))
+        most = max(most, len(latents._tiles))
+    assert sorted(order) == list(range(len(layout))) and most <= 6
 
 
 def test_latents_that_do_not_fit_in_memory_come_back_from_the_disk() -> None:
