@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
 from typing import Any
@@ -166,8 +167,8 @@ def _check_region(region: tuple[int, int, int, int] | None, header: Header) -> B
     if region is None:
         return Box(0, 0, header.width, header.height)
     try:
-        x, y, w, h = (int(v) for v in region)
-    except (TypeError, ValueError, OverflowError):
+        x, y, w, h = (operator.index(v) for v in region)
+    except (TypeError, ValueError):
         raise BadInput(f"region is {region!r}; give four whole numbers: x, y, width, height") from None
     if w < 1 or h < 1 or x < 0 or y < 0 or x + w > header.width or y + h > header.height:
         raise BadInput(f"region {x},{y},{w},{h} is not inside the picture of {header.width} x {header.height}")
@@ -216,12 +217,14 @@ def decode_reader(
     if region is None:
         reader.check_tail()
     coder, layout = TileCoder(engine), Layout(header.width, header.height)
-    steps = np.asarray(reader.qmap, np.int64) + header.q
+
+    def steps(blocks: Box) -> NDArray[np.int64]:
+        return reader.qmap[blocks.y0 : blocks.y1, blocks.x0 : blocks.x1].astype(np.int64) + header.q
 
     def decode_tile(i: int) -> NDArray[np.float32]:
-        t, payload = layout.tile(i).outwards(BLOCK), reader.tile(i)
+        payload = reader.tile(i)
         try:
-            return coder.decode(payload, steps[t.y0 : t.y1, t.x0 : t.x1])
+            return coder.decode(payload, steps(layout.tile(i).outwards(BLOCK)))
         except CorruptFile as error:
             raise CorruptFile(f"tile {i}: {error}") from None
 
@@ -247,14 +250,15 @@ def decode_reader(
 
 
 def _synthesise(
-    i: int, part: Box, latents: Latents, steps: NDArray, engine: Runtime, realism: float, mode: str
+    i: int, part: Box, latents: Latents, steps: Callable[[Box], NDArray[np.int64]], engine: Runtime, realism: float,
+    mode: str,
 ) -> Image.Image:
-    """Pixels of `part`, which lies in tile i, as an L or RGB image."""
+    """Pixels of `part`, which lies in tile i, as an L or RGB image. steps: q of every block of a box of blocks."""
     halo = engine.package.card["halo"]["synthesis"] // CELL
     need = part.outwards(CELL)
     window = need.grown(halo, latents.layout.padded.outwards(CELL))
     blocks = window.outwards(BLOCK // CELL)
-    t = np.repeat(np.repeat(steps[blocks.y0 : blocks.y1, blocks.x0 : blocks.x1], 4, 0), 4, 1)
+    t = np.repeat(np.repeat(steps(blocks), 4, 0), 4, 1)
     y0, x0 = window.y0 - 4 * blocks.y0, window.x0 - 4 * blocks.x0
     t = (t[y0 : y0 + window.height, x0 : x0 + window.width] / np.float32(TOP)).astype(np.float32)
     rgb = engine.synthesis(latents.window(i, window), t[None, None], realism)[0]
