@@ -139,7 +139,8 @@ def test_a_region_of_a_picture_with_alpha_reads_its_own_alpha_record(tiny: Packa
 @pytest.mark.parametrize(
     "region",
     [(0, 0, 0, 1), (0, 0, 1, 0), (-1, 0, 1, 1), (0, -1, 1, 1), (10, 0, 11, 1), (0, 20, 1, 1), (0, 0, 21, 20),
-     (0, 0, 1), (0, 0, 1, 1, 1), "left", 7, (0, 0, float("nan"), 1), (0, 0, float("inf"), 1), (0, 0, None, 1), (0, 0, 1.5, 1)],
+     (0, 0, 1), (0, 0, 1, 1, 1), "left", 7, (0, 0, float("nan"), 1), (0, 0, float("inf"), 1), (0, 0, None, 1),
+     (0, 0, 1.5, 1)],
 )
 def test_a_region_outside_the_picture_is_refused_in_a_sentence(tiny: Package, region: object) -> None:
     data = intaglio.encode(np.zeros((20, 20), np.uint8), model=tiny)
