@@ -162,3 +162,22 @@ def test_pictures_are_not_written_to_a_terminal(tmp_path, tiny_model):
     assert "is the terminal" in one_sentence(run.communicate()[1]) and run.returncode == 2
     os.close(ours)
     os.close(theirs)
+
+
+def test_streams_that_the_caller_closed(tmp_path, tiny_model):
+    """Their descriptors must not go to the next file opened, nor their text into the picture."""
+    picture = noise(tmp_path / "a.png", SIDE, SIDE)
+
+    def closed(*numbers):
+        return {"preexec_fn": lambda: [os.close(n) for n in numbers]}
+
+    run = start("encode", picture, "--model", tiny_model, **closed(0, 1))
+    assert run.communicate()[1] == b"" and run.returncode == 0
+    expected = (tmp_path / "a.itg").read_bytes()
+    run = start("encode", picture, "-o", "-", "--model", tiny_model, **closed(2))
+    assert run.communicate()[0] == expected and run.returncode == 0
+    run = start("encode", picture, "-o", "-", "--model", tiny_model, **closed(1))
+    assert "standard output, which is closed" in one_sentence(run.communicate()[1]) and run.returncode == 2
+    for command in ("encode", "info"):
+        run = start(command, "-", **closed(0))
+        assert "standard input, which is closed" in one_sentence(run.communicate()[1]) and run.returncode == 2

@@ -1,5 +1,6 @@
 """Results must land where the user expects them, and never on top of anything."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,20 @@ def test_links_in_circles_end(here):
     touch("in/a.jpg")
     Path("in/loop").symlink_to(here / "in")
     assert pairs(["in"]) == [("in/a.jpg", "in/a.itg")]
+
+
+def test_files_that_could_wait_for_ever_are_left_out_of_folders(here):
+    touch("in/a.jpg")
+    os.mkfifo("in/b.jpg")
+    Path("in/c.jpg").symlink_to("nowhere")
+    assert pairs(["in"]) == [("in/a.jpg", "in/a.itg"), ("in/c.jpg", "in/c.itg")]
+
+
+def test_encode_does_not_write_under_a_pictures_name(here, tiny_model, capsys):
+    noise(here / "a.png")
+    before = noise(here / "b.jpg", seed=1).read_bytes()
+    assert call("encode", "a.png", "-o", "b.jpg", "--overwrite", "--model", tiny_model) == 2
+    assert "end it in .itg" in capsys.readouterr().err
+    assert Path("b.jpg").read_bytes() == before
+    assert call("encode", "a.png", "-o", "", "--model", tiny_model) == 2
+    assert "-o is empty" in capsys.readouterr().err

@@ -107,3 +107,9 @@ def test_too_little_memory_is_told_in_a_sentence(tiny: Package, where: str, monk
     with pytest.raises(intaglio.TooLarge, match="not enough memory"):
         intaglio.decode(data, model=tiny)
         intaglio.encode(landscape(50, 40, 1), model=tiny)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, 1.5, float("nan")])
+def test_threads_are_a_small_whole_number(tiny: Package, threads: float) -> None:
+    with pytest.raises(intaglio.BadInput, match="threads is"):
+        intaglio.encode(Image.new("L", (8, 8)), model=tiny, threads=threads)  # type: ignore[arg-type]

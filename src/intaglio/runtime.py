@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
+from operator import index
+from typing import SupportsIndex
 
 import numpy as np
 import onnxruntime as ort
@@ -22,6 +24,8 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
+
+MAX_THREADS = 256  # onnxruntime starts as many as it is told to, also where that takes for ever
 
 Output = tuple[type, tuple[int | None, ...]]  # an array's dtype and shape, None for any size
 
@@ -40,8 +44,8 @@ class Runtime:
     """A package ready to run on one device. Sessions are made when first needed; threads may share it."""
 
     def __init__(self, package: Package, device: str = "cpu", threads: int | None = None):
-        if threads is not None and threads < 1:
-            raise BadInput(f"threads is {threads}; give 1 or more, or leave it out for all cores")
+        if threads is not None and not (isinstance(threads, SupportsIndex) and 1 <= index(threads) <= MAX_THREADS):
+            raise BadInput(f"threads is {threads}; give 1 to {MAX_THREADS}, or leave it out for all cores")
         self.package = package
         self.provider = provider(device)
         self.threads = threads

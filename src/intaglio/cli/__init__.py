@@ -34,6 +34,7 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit the process with its code."""
+    _stand_in_for_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold what the locale cannot print
@@ -41,11 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
     code = _guarded(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:  # what is left has nowhere to go, and Python would complain of it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or PIPE
     sys.exit(code)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Occupy the descriptors 0..2 that our caller closed, or the next file opened would get one of them, and whatever
+    a library prints. sys.stdin and sys.stdout stay None, which print() ignores; nothing may go there for sys.stderr."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
 
 
 def _guarded(arguments: list[str]) -> int:

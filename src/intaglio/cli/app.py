@@ -15,7 +15,7 @@ from .. import __version__, pictures
 from ..container import MAX_PIXELS
 from ..errors import BadInput
 from ..package import resolve
-from ..runtime import PROVIDERS, provider, runtime
+from ..runtime import MAX_THREADS, PROVIDERS, provider, runtime
 from . import batch, paths, work
 from .paths import ITG, PIPE, Job
 
@@ -49,7 +49,8 @@ Model = Annotated[Optional[str], typer.Option(  # noqa: UP045
     show_default=False)]
 Device = Annotated[str, typer.Option("--device", metavar="|".join(PROVIDERS), help="Where the networks run.")]
 Threads = Annotated[Optional[int], typer.Option(  # noqa: UP045
-    "--threads", min=1, help="Threads for each picture. [default: the cores, shared among --jobs]", show_default=False)]
+    "--threads", min=1, max=MAX_THREADS, help="Threads for each picture. [default: the cores, shared among --jobs]",
+    show_default=False)]
 Jobs = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "-j", "--jobs", min=1, help="Pictures at a time; memory grows with them. [default: the cores, at most 4]",
     show_default=False)]
@@ -85,7 +86,12 @@ def encode(
     options = _encoding(quality, target_bpp, target_bytes, realism, roi, model, device, strict, max_pixels)
 
     def todo() -> int:
-        plan = _plan(files, output, paths.picture_suffixes(), ITG, as_json)
+        suffixes = paths.picture_suffixes()
+        plan = _plan(files, output, suffixes, ITG, as_json)
+        if any(job.target == output and job.problem is None for job in plan):
+            suffix = os.path.splitext(str(output))[1].lower()
+            if suffix in suffixes:
+                raise BadInput(f"-o {output}: {suffix} is a picture's suffix and encode writes .itg; end it in .itg")
         workers, options["threads"] = _share(plan, jobs, threads)
         _prepare(options)
         return batch.run(plan, partial(work.encode, overwrite=overwrite, options=options), workers, as_json=as_json)
@@ -122,7 +128,7 @@ def info(files: Files, max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = Fal
     """Show what .itg files say of themselves; reads their headers only."""
 
     def todo() -> int:
-        plan = paths.plan(files, None, frozenset({ITG}), None)
+        plan = _plan(files, None, frozenset({ITG}), None, as_json)
         return batch.run(plan, partial(work.info, max_pixels=max_pixels), 1, as_json=as_json)
 
     return todo
@@ -192,9 +198,13 @@ def _suffix(kind: str | None) -> str:
 
 def _plan(files: list[str], output: str | None, suffixes: frozenset[str], new: str | None, as_json: bool) -> list[Job]:
     plan = paths.plan(files, output, suffixes, new)
+    if PIPE in files and sys.stdin is None:
+        raise BadInput("- reads standard input, which is closed; send a picture through a pipe")
     if PIPE in files and sys.stdin.isatty():
         raise BadInput("- reads standard input, which is the terminal; send a picture through a pipe")
     if any(job.target == PIPE for job in plan):
+        if sys.stdout is None:
+            raise BadInput("the result would go to standard output, which is closed; give -o FILE")
         if sys.stdout.isatty():
             raise BadInput("the result would go to the terminal; send it through a pipe, or give -o FILE")
         if as_json:

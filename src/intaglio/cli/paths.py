@@ -91,8 +91,10 @@ def _expand(
             )
             for file in sorted(files):  # hidden files are no pictures: ours in the making, a Mac's ._ twins
                 if not file.startswith(".") and os.path.splitext(file)[1].lower() in suffixes:
-                    empty = False
                     path = os.path.join(folder, file)
+                    if os.path.exists(path) and not os.path.isfile(path):
+                        continue  # opening a pipe or a device could wait for ever
+                    empty = False
                     yield path, os.path.relpath(path, name), None
         for error in problems:
             yield str(error.filename), "", f"the folder {error.filename} cannot be read ({error.strerror})"
@@ -104,6 +106,8 @@ def _into_folder(inputs: Sequence[str], output: str | None) -> bool:
     """Whether `output` is a folder to fill rather than the file to write."""
     if output is None:
         return False
+    if not output:
+        raise BadInput("-o is empty; give a file, a folder or -")
     many = len(inputs) > 1 or any(os.path.isdir(name) for name in inputs)
     if output == PIPE:
         if many:
