@@ -63,3 +63,10 @@ def test_the_callers_limit_reaches_the_mask() -> None:
 def test_a_mask_of_one_grey_is_refused() -> None:
     with pytest.raises(BadInput, match="one single grey"):
         gain_offsets(Image.new("1", (9, 9), 1), LAYOUT)
+
+
+def test_an_array_of_booleans_is_a_mask() -> None:
+    mask = np.asarray(half("L")) > 0
+    assert (gain_offsets(mask, LAYOUT) == gain_offsets(half("L"), LAYOUT)).all()
+    with pytest.raises(BadInput, match="from 0 to 1"):
+        gain_offsets(mask.astype(np.uint8), LAYOUT)

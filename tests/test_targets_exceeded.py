@@ -138,3 +138,32 @@ def test_quality_is_linear_in_the_step() -> None:
     steps = [codec.quality_to_q(q / 10) for q in range(1001)]
     assert steps[0] == 0 and steps[-1] == 63 and steps == sorted(steps)
     assert all(abs(step - q * 0.063) <= 0.5 for q, step in enumerate(steps))
+
+
+def test_targets_beyond_every_number(tiny: Package) -> None:
+    """The best file meets them; what is no number of bytes is refused."""
+    image = photograph(0, 0, 40, 30)
+    best = intaglio.encode(image, model=tiny, quality=100)
+    assert intaglio.encode(image, model=tiny, target_bpp=1e308) == best
+    for wrong in (float("nan"), float("inf"), 0):
+        with pytest.raises(intaglio.BadInput, match="target_bytes"):
+            intaglio.encode(image, model=tiny, target_bytes=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"target_bytes": 600}, {"roi": np.eye(2, dtype=bool), "quality": 50}])
+def test_a_search_tells_of_its_progress_and_can_be_stopped_in_every_trial(tiny: Package, options: Any) -> None:
+    shares: list[float] = []
+    image = photograph(0, 0, 130, 90)
+    intaglio.encode(image, model=tiny, progress=shares.append, **options)
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert 0.5 in shares and len(set(shares)) >= 6
+
+    class Stop(Exception):
+        pass
+
+    def stop(share: float) -> None:
+        if share > 0.6:
+            raise Stop
+
+    with pytest.raises(Stop):
+        intaglio.encode(image, model=tiny, progress=stop, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,7 @@ class Encoder:
         self.layout = Layout(*picture.image.size)
         self.coder = TileCoder(engine)
         self.progress = progress
+        self._trials = 0
         self._alpha = self._alpha_records()
         self._latents = Spill() if keep else None
         if self._latents is not None:
@@ -60,6 +62,7 @@ class Encoder:
         for i in range(len(self.layout)):
             box = self.layout.tile(i).common(self.layout.picture)
             records.append(alpha_plane.encode(image.crop((box.x0, box.y0, box.x1, box.y1)).getchannel("A")))
+            self.progress(0.0)  # nothing yet, but who is told may want to stop us
         return records
 
     def _analyse(self, i: int) -> NDArray[np.float32]:
@@ -93,8 +96,11 @@ class Encoder:
             t = self.layout.tile(i).outwards(BLOCK)
             y = self._analyse(i) if self._latents is None else self._latents[i]
             tiles.append(self.coder.encode(y, steps[t.y0 : t.y1, t.x0 : t.x1]))
-            if self._latents is None:
-                self.progress((i + 1) / len(self.layout))
+            share = (i + 1) / len(self.layout)
+            if self._latents is not None:  # a search, of which the analysis was the first half
+                share = min(1.0, 0.5 + 0.5 * (self._trials + share) / search.TRIALS)
+            self.progress(share)
+        self._trials += 1
         return self.frame(q, tiles, qmap)
 
 
@@ -119,12 +125,14 @@ def encode(
     image: a path, a binary file, a Pillow image, or a uint8 array (H, W) or (H, W, 1..4).
     Rate, at most one of: quality 0..100 (default 50), target_bpp (bits of the whole file for each pixel, > 0) or
     target_bytes (of the whole file); a target is never exceeded, and met from below by the largest step that fits.
-    roi: a mask (path, Pillow image or array; any size, stretched to the picture): white areas are kept better, black
-    ones starved, at the bytes that the picture would have taken without the mask.
+    roi: a mask (path, Pillow image, or array of uint8 or bool; any size, stretched to the picture): white areas are
+    kept better, black ones starved, at no more bytes than the target, or than the quality takes without the mask.
     realism: 0..1, the decoder's default, stored in the file (None: the model's own).
     model: None (released), a released name, a package's path, or a Package. strict: refuse what would be converted.
-    device: cpu, cuda, coreml or directml. threads: None for all cores. progress: called with the share done, 0..1.
-    Raises BadInput, TooLarge or WrongModel.
+    device: cpu, cuda, coreml or directml, where the installed onnxruntime has it. threads: 1..256, None for all cores.
+    max_pixels bounds width * height of the picture and of the mask.
+    progress: called with the share done, 0..1; what it raises ends the work and reaches the caller.
+    Raises BadInput, TooLarge or WrongModel; warns with IntaglioWarning of what was converted.
     """
     given = [name for name, value in (("quality", quality), ("target_bpp", target_bpp), ("target_bytes", target_bytes))
              if value is not None]
@@ -143,9 +151,9 @@ def encode(
     if target_bpp is not None:
         if not 0 < target_bpp < float("inf"):
             raise BadInput(f"target_bpp is {target_bpp}; give bits per pixel above 0")
-        limit = int(target_bpp * width * height / 8)
+        limit = int(min(target_bpp * width * height / 8, sys.maxsize))
     if target_bytes is not None:
-        if target_bytes < 1:
+        if not 1 <= target_bytes < float("inf"):
             raise BadInput(f"target_bytes is {target_bytes}; give a number of bytes above 0")
         limit = int(target_bytes)
     searching = limit is not None or roi is not None
@@ -191,7 +199,9 @@ def decode(
     realism: 0 (least distortion) .. 1 (most realistic); None takes the file's default. region: (x, y, width, height) in
     pixels; only its tiles are read, and little more than it is computed. max_pixels bounds what a header may ask for.
     ICC profile, EXIF and XMP are in `.info` under Pillow's names (icc_profile, exif, xmp); EXIF orientation is kept as
-    metadata, not applied. Raises CorruptFile, UnsupportedFile, WrongModel, TooLarge or BadInput.
+    metadata, not applied. model, device, threads and progress are those of encode, but that model=None takes whichever
+    released one made the file. A binary file is read from where it stands.
+    Raises CorruptFile, UnsupportedFile, WrongModel, TooLarge or BadInput; warns (IntaglioWarning) of damaged metadata.
     """
     with Reader(data, max_pixels=max_pixels) as reader:
         return decode_reader(reader, realism, region, model, device, threads, progress)
@@ -270,7 +280,15 @@ def _synthesise(
 
 
 def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
-    """What a file says of itself, without reading a tile or running a network. CorruptFile when it was cut short."""
+    """What a file says of itself, without reading a tile or running a network.
+
+    data: bytes, a path, or a binary file. The answer's keys: format ("itg"), version, width, height (pixels), mode,
+    q (0..63) and quality (0..100) of the file as a whole, realism (0..1, the default), model (a released one's name or
+    None), fingerprint (16 hexadecimal digits), bytes, bpp (bits of the whole file for each pixel), tiles, gain_map
+    ([least, greatest] offset from q, or None), orientation (EXIF's 1..8, or None), icc_bytes, exif_bytes, xmp_bytes (0
+    where there is none) and chunks (a list of {type, offset, bytes}, in the order of the file).
+    Raises CorruptFile (also when the file was cut short), UnsupportedFile, TooLarge or BadInput.
+    """
     with Reader(data, max_pixels=max_pixels) as reader:
         reader.check_tail()
         header, size = reader.header, reader.size

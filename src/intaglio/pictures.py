@@ -18,8 +18,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from .container import MAX_PIXELS
 from .errors import BadInput, IntaglioWarning, TooLarge
-from .guards import MAX_PIXELS, foreseen, pillow_limit
+from .guards import foreseen, pillow_limit
 from .metadata import exif_of, icc_of, xmp_of
 
 MODES = ("L", "LA", "RGB", "RGBA")
@@ -58,7 +59,10 @@ def load(source: Any, strict: bool = False, *, max_pixels: int = MAX_PIXELS) -> 
 
 
 def load_mask(source: Any, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Whatever `load` reads, as a grey mask (mode L). No conversion is worth a warning; transparency says nothing."""
+    """Whatever `load` reads, or an array of booleans (True is white), as a grey mask (mode L). No conversion is worth a
+    warning; transparency says nothing."""
+    if isinstance(source, np.ndarray) and source.dtype == np.bool_:
+        source = source.astype(np.uint8) * np.uint8(255)
     image = _load(source, _Rules(False, True, max_pixels)).image
     return image.convert("RGB").convert("L") if image.mode in ("LA", "RGBA") else image.convert("L")
 
@@ -215,6 +219,8 @@ def _convert_deep(image: Image.Image, target: str, name: str) -> tuple[Image.Ima
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8:
         how = "(a // 257).astype(numpy.uint8)" if array.dtype == np.uint16 else "a.astype(numpy.uint8)"
+        if array.dtype == np.bool_:
+            how = "a.astype(numpy.uint8) * 255"
         if array.dtype.kind == "f":
             how = "numpy.clip(a * 255 + 0.5, 0, 255).astype(numpy.uint8) if it runs from 0 to 1"
         raise BadInput(f"the array is {array.dtype}, not uint8 in 0..255: convert it, for instance with {how}")

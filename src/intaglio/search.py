@@ -16,6 +16,8 @@ from .tiles import Layout
 
 KEEP, STARVE = 8, -16  # q offsets of a block that is all white, all black: about +2 dB and a third of the bits
 
+TRIALS = 9  # files that a search writes at most: one without the mask, the lowest step, then halving 88 steps 7 times
+
 
 def largest(encode: Callable[[int], bytes], limit: int, low: int = 0, high: int = MAX_Q) -> bytes:
     """The file of the largest step in low..high that has at most `limit` bytes. BadInput, with the size of the lowest
@@ -42,10 +44,14 @@ def largest(encode: Callable[[int], bytes], limit: int, low: int = 0, high: int 
 
 def gain_offsets(mask: Any, layout: Layout, max_pixels: int = MAX_PIXELS) -> NDArray[np.int8]:
     """q offsets (rows, columns) of the 64x64 blocks from a mask: the mean of each block, black to white, maps linearly
-    onto STARVE..KEEP. mask: whatever pictures.load reads, of any size up to max_pixels. Raises BadInput or TooLarge."""
+    onto STARVE..KEEP. mask: whatever pictures.load_mask reads, of any size up to max_pixels.
+    Raises BadInput or TooLarge."""
     grey = pictures.load_mask(mask, max_pixels=max_pixels)
-    if grey.getextrema()[0] == grey.getextrema()[1]:
+    low, high = grey.getextrema()
+    if low == high:
         raise BadInput("the roi mask is one single grey: paint what to keep white and the rest black")
+    if high == 1:  # black and nearly black to us: not what was meant
+        raise BadInput("the roi mask runs from 0 to 1: white is 255, so multiply it by 255 or give an array of bool")
     rows, columns = layout.padded.height // BLOCK, layout.padded.width // BLOCK
     share = np.empty((rows, columns), np.float32)
     scale = grey.height / layout.height
