@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from .container import MAX_PIXELS
 from .errors import BadInput, IntaglioError, IntaglioWarning, TooLarge
-
-MAX_PIXELS = 2**28
 
 
 @contextlib.contextmanager

@@ -54,10 +54,6 @@ class Box:
     def height(self) -> int:
         return self.y1 - self.y0
 
-    @property
-    def empty(self) -> bool:
-        return self.width <= 0 or self.height <= 0
-
 
 class Layout:
     """The tiles of a picture of width x height pixels, padded to whole blocks of 64."""
