@@ -113,3 +113,16 @@ def test_too_little_memory_is_told_in_a_sentence(tiny: Package, where: str, monk
 def test_threads_are_a_small_whole_number(tiny: Package, threads: float) -> None:
     with pytest.raises(intaglio.BadInput, match="threads is"):
         intaglio.encode(Image.new("L", (8, 8)), model=tiny, threads=threads)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reason", ["Failed to allocate memory for requested buffer of size 99", "bad allocation",
+                                    "Resource temporarily unavailable"])
+def test_a_full_machine_is_not_blamed_on_the_model(tiny: Package, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What onnxruntime says when memory or threads run out."""
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError(f"[ONNXRuntimeError] : {reason}")
+
+    monkeypatch.setattr("intaglio.runtime.ort.InferenceSession", full)
+    with pytest.raises(intaglio.TooLarge, match=f"too little memory.*{reason}"):
+        intaglio.encode(landscape(50, 40, 1), model=Package(tiny.card, tiny.members))

@@ -79,8 +79,8 @@ class Runtime:
 
     def _failed(self, name: str, how: str, error: Exception) -> WrongModel | TooLarge:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if isinstance(error, MemoryError) or "allocat" in reason.lower():
-            return TooLarge(f"model {self.package.name}: there is not enough memory to run {name}.onnx; free some")
+        if isinstance(error, MemoryError) or "allocat" in reason.lower() or "unavailable" in reason.lower():
+            return TooLarge(f"model {self.package.name}: too little memory, or threads, for {name}.onnx ({reason})")
         return WrongModel(f"model {self.package.name}: its graph {name}.onnx {how} ({reason}); export it again")
 
     def _run(self, name: str, feed: dict[str, np.ndarray], *outputs: Output) -> list[np.ndarray]:
