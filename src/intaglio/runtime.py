@@ -62,7 +62,7 @@ class Runtime:
         with self._lock:
             if name not in self._sessions:
                 options = ort.SessionOptions()
-                options.log_severity_level = 3
+                options.log_severity_level = 4  # what fails is raised, and told in our words
                 if self.threads:
                     options.intra_op_num_threads = self.threads
                 # strips come in a few shapes; an arena would keep the largest of each for good
