@@ -49,18 +49,22 @@ def loss_of(codec: Codec, x: torch.Tensor, q: torch.Tensor) -> tuple[torch.Tenso
     return (scale * (bpp + (weight * error).mean((1, 2)))).mean(), bpp, error.mean((1, 2))
 
 
-def begin(recipe: Intaglio1, source: Path | None, photos: Path, seed: int) -> tuple[Codec, dict | None]:
-    """The network to train, and the optimiser state to go on with: from a package or a checkpoint, else the KLT."""
+def begin(recipe: Intaglio1, source: Path | None, photos: Path, seed: int) -> tuple[Codec, dict]:
+    """The network to train, from a package or a checkpoint, else the KLT; and what goes on: `step` and `pixels` of all
+    the training so far, and from a checkpoint of the same shape the `optimiser`."""
     if source is None:
         codec = Codec(recipe.shape)
         klt.start(codec, Crops(photos, 64, seed))
-        return codec, None
+        return codec, {"step": 0, "pixels": 0}
     if source.suffix == ".itgm":
-        return warm.codec(Package.read(source)), None
+        package = Package.read(source)
+        before = package.card.get("training", {})
+        return warm.codec(package), {"step": before.get("steps", 0), "pixels": before.get("pixels", 0)}
     state = torch.load(source, weights_only=True)
     codec = Codec(recipe.shape)
     codec.load_state_dict(state["codec"], strict=False)  # blocks that the checkpoint lacks start at zero
-    return codec, state["optimiser"] if state["shape"] == vars(recipe.shape) else None
+    kept = ("step", "pixels", "optimiser") if state["shape"] == vars(recipe.shape) else ("step", "pixels")
+    return codec, {key: state[key] for key in kept}
 
 
 def main() -> None:
@@ -88,13 +92,13 @@ def main() -> None:
         gpixel = index["pixels"] / 1e9
         print(f"{len(index['entries'])} photographs, {gpixel:.2f} Gpixel, {index['skipped']} files skipped")
     crops = Crops(a.pack, recipe.crop, a.seed)
-    codec, moments = begin(recipe, a.warm, a.pack, a.seed)
+    codec, before = begin(recipe, a.warm, a.pack, a.seed)
     codec.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if a.compile:
         codec.compile()
     optimiser = torch.optim.Adam(codec.parameters(), lr=recipe.rate, betas=recipe.betas)
-    if moments is not None:
-        optimiser.load_state_dict(moments)
+    if "optimiser" in before:
+        optimiser.load_state_dict(before["optimiser"])
     start = last = saved = time.monotonic()
     step = pixels = 0
     sums = torch.zeros(3)
@@ -138,9 +142,9 @@ def main() -> None:
             seen_bpp.clear()
             last = now
         if now - saved > 240:
-            save(a.out / "last.pt", codec, optimiser, step, pixels)
+            save(a.out / "last.pt", codec, optimiser, before["step"] + step, before["pixels"] + pixels)
             saved = now
-    save(a.out / "last.pt", codec, optimiser, step, pixels)
+    save(a.out / "last.pt", codec, optimiser, before["step"] + step, before["pixels"] + pixels)
 
 
 def save(path: Path, codec: Codec, optimiser: torch.optim.Optimizer, step: int, pixels: int) -> None:
