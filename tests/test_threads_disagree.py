@@ -111,3 +111,11 @@ def test_sessions_are_loaded_once(tiny: Package, monkeypatch: pytest.MonkeyPatch
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(engine.session, graphs * WORKERS))
     assert len(opened) == len(set(opened)) == len(graphs)
+
+
+def test_encoder_and_decoder_share_one_loaded_model() -> None:
+    from intaglio.package import DEFAULT, for_fingerprint, released, resolve
+
+    package = released()
+    assert resolve(None) is package and resolve(DEFAULT) is package
+    assert for_fingerprint(package.fingerprint, None) is package

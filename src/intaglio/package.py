@@ -184,9 +184,13 @@ def _fingerprint(card: Mapping, hashes: Mapping[str, str]) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:8]
 
 
-@lru_cache(maxsize=4)
 def released(name: str = DEFAULT) -> Package:
-    """A model of the wheel, by name."""
+    """A model of the wheel, by name: the same object each time, so that its sessions are made once a process."""
+    return _released(name)
+
+
+@lru_cache(maxsize=4)
+def _released(name: str) -> Package:
     file = resources.files(__package__) / "models" / f"{name}.itgm"
     if not file.is_file():
         raise WrongModel(f"no released model is called {name!r}; there are: {', '.join(released_names())}")
