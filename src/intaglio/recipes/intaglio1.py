@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..nn.transforms import Shape
 
 SMALL = Shape()
-FULL = Shape(width=256, prior_width=192, analysis_blocks=(5, 3), synthesis_blocks=(7, 4))
+FULL = Shape(width=256, analysis_blocks=(5, 2), synthesis_blocks=(7, 2))
 
 
 @dataclass(frozen=True)
