@@ -99,6 +99,23 @@ def test_a_killed_process_leaves_the_old_bytes(tmp_path):
     assert all(name.startswith(".intaglio-") for name in os.listdir(tmp_path) if name != "x.itg")
 
 
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without names")
+def test_a_file_in_the_making_has_no_name(tmp_path):
+    """So even a process that is killed leaves nothing behind, hidden or not."""
+    (tmp_path / "old.itg").write_bytes(b"old")
+    with writing._replacing(str(tmp_path / "old.itg")) as file:
+        file.write(b"new")
+        assert os.listdir(tmp_path) == ["old.itg"]
+    assert (tmp_path / "old.itg").read_bytes() == b"new" and os.listdir(tmp_path) == ["old.itg"]
+
+
+def test_without_nameless_files_the_old_way_works(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "_unlisted", lambda folder: None)
+    writing.write_bytes(tmp_path / "a.itg", b"first")
+    writing.write_bytes(tmp_path / "a.itg", b"second")
+    assert (tmp_path / "a.itg").read_bytes() == b"second" and os.listdir(tmp_path) == ["a.itg"]
+
+
 def test_write_bytes_replaces_keeps_permissions_and_follows_links(tmp_path):
     target, link = tmp_path / "x.itg", tmp_path / "link.itg"
     writing.write_bytes(target, b"one")

@@ -145,8 +145,9 @@ def write_bytes(path: str | os.PathLike[str], data: bytes | bytearray | memoryvi
 def _replacing(path: str) -> Iterator[IO[bytes]]:
     """A file to fill that takes the path's place when all went well and vanishes otherwise.
 
-    It lies hidden in the same folder until then. Links are followed and permissions kept; what is no plain file (a
-    pipe, a device) is not replaced but written to, once everything is there.
+    Until then no folder lists it (on Linux, where not even `kill -9` leaves anything behind), or it lies hidden in the
+    same folder. Links are followed and permissions kept; what is no plain file (a pipe, a device) is not replaced but
+    written to, once everything is there.
     """
     target = os.path.realpath(path)
     with foreseen(f"cannot write {path}"):
@@ -164,8 +165,16 @@ def _replacing(path: str) -> Iterator[IO[bytes]]:
             return
         part = os.path.join(folder, f".intaglio-{secrets.token_hex(8)}.part")
         try:
-            with open(part, "x+b") as file:
-                yield file
+            file = _unlisted(folder)
+            if file is None:
+                with open(part, "x+b") as file:
+                    yield file
+            else:
+                with file:
+                    yield file
+                    file.flush()
+                    # with a descriptor Python calls linkat, which follows /proc's link to the file itself
+                    os.link(f"/proc/self/fd/{file.fileno()}", part, src_dir_fd=file.fileno())
             if mode is not None:
                 os.chmod(part, stat.S_IMODE(mode))
             os.replace(part, target)
@@ -173,3 +182,13 @@ def _replacing(path: str) -> Iterator[IO[bytes]]:
             with contextlib.suppress(OSError):
                 os.unlink(part)
             raise
+
+
+def _unlisted(folder: str) -> IO[bytes] | None:
+    """A file on the folder's disk without a name, or None where the system or the file system has no such thing."""
+    if not os.path.isdir("/proc/self/fd"):  # through which it gets its name
+        return None
+    try:
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
+    except (AttributeError, OSError):
+        return None
