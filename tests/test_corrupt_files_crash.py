@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,6 @@ from intaglio.container import Header, pack
 from intaglio.package import Package
 from intaglio.reader import Reader
 from intaglio.varint import put_varint
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Package:
-    return Package.read(tiny_model)
 
 
 @pytest.fixture(scope="module")

@@ -15,18 +15,12 @@ import pytest
 from golden_pictures import XMP, alpha, error, exif, sources
 
 import intaglio
-from intaglio.package import Package
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = json.loads((GOLDEN / "golden.json").read_text())
 SOURCES = sources()
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 exactness = importlib.import_module("exactness")
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model):
-    return Package.read(tiny_model)
 
 
 def golden(name):

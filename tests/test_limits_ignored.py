@@ -19,11 +19,6 @@ from intaglio.container import MAX_SIDE, Header, pack
 from intaglio.package import Package
 
 
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Package:
-    return Package.read(tiny_model)
-
-
 def sources(tmp_path: Path) -> dict[str, object]:
     """The same 50 x 40 pixels in every way that a picture can be given."""
     pixels = landscape(50, 40, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +18,6 @@ from intaglio.reader import Reader
 from intaglio.runtime import Runtime, runtime
 
 SIDE = 10 * 1024  # pixels: 105 megapixels in 100 tiles
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Package:
-    return Package.read(tiny_model)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,11 +17,6 @@ from intaglio.package import Package
 
 MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 BORDERS = (1023, 1024, 1025, 1087)  # around a tile: one short of it, it, one over, and a last tile of one block
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Package:
-    return Package.read(tiny_model)
 
 
 def picture(width: int, height: int, mode: str, seed: int = 0) -> Image.Image:

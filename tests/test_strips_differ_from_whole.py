@@ -6,8 +6,6 @@ of floats, which may move a pixel that lies on the edge between two grey levels.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from golden_pictures import landscape
@@ -25,11 +23,6 @@ from intaglio.runtime import runtime
 from intaglio.tiles import Box, Latents, Layout, Spill, pixels
 
 WIDTH, HEIGHT = 2100, 1100  # 3 x 2 tiles, of which the last column is 52 pixels wide and the last row 76 high
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Package:
-    return Package.read(tiny_model)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,6 @@ import intaglio
 from intaglio import codec, pictures, search
 from intaglio.package import Package
 from intaglio.runtime import runtime
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Package:
-    return Package.read(tiny_model)
 
 
 def sizes(image: Any, tiny: Package) -> list[int]:

@@ -20,11 +20,6 @@ from intaglio.reader import Reader
 WORKERS = 8
 
 
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Package:
-    return Package.read(tiny_model)
-
-
 def pictures() -> list[tuple[Image.Image, dict[str, Any]]]:
     mask = np.array([[0, 255, 90]], np.uint8)
     return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,6 @@ from intaglio import package as packages
 from intaglio.container import pack
 from intaglio.package import Package
 from intaglio.reader import Reader
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model: Path) -> Package:
-    return Package.read(tiny_model)
 
 
 @pytest.fixture(scope="module")
