@@ -31,8 +31,8 @@ class VGG(Frozen):
     computed.
 
     convolutions: how many there are in the trunk, 1..13; taps must lie inside it. source: "keras" (the original Caffe
-    weights; 7 convolutions at most), "torchvision" (all 13), or None: Keras's where they suffice. The two are trained
-    apart and fed differently, so their features differ in scale and meaning. folder: where the file is, see
+    weights, up to conv3_3), "torchvision" (all 13), or None: Keras's where they reach the deepest tap. The two were
+    trained apart and are fed differently, so their features differ in scale and meaning. folder: where the file is, see
     `weights.find`. state: the tensors themselves, instead of a file, named as in the file of `source`.
 
     Raises BadInput (no such tap or number), MissingWeights, WrongWeights.
@@ -57,11 +57,13 @@ class VGG(Frozen):
             raise BadInput(
                 f"taps {', '.join(taps)} are not all among the {convolutions} convolutions {' '.join(names)}"
             )
-        source = source or ("keras" if convolutions <= IN_KERAS else "torchvision")
-        if source not in ("keras", "torchvision") or source == "keras" and convolutions > IN_KERAS:
-            raise BadInput(f"no {source} weights of {convolutions} convolutions: keras has {IN_KERAS}, torchvision 13")
         self.taps = tuple(taps)
         self.names = names[: 1 + max(names.index(tap) for tap in taps)]
+        source = source or ("keras" if len(self.names) <= IN_KERAS else "torchvision")
+        if source not in ("keras", "torchvision"):
+            raise BadInput(f'weights of VGG-16 come from "keras" or "torchvision", not {source!r}')
+        if source == "keras" and len(self.names) > IN_KERAS:
+            raise BadInput(f"Keras's weights here end with conv3_3, before {self.names[-1]}; take torchvision's")
         state = load(f"vgg16-{source}", folder) if state is None else state
         fan_in = 3
         for i, name in enumerate(self.names):

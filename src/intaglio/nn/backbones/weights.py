@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ...errors import BadInput, IntaglioError
@@ -43,6 +42,17 @@ class Weights:
 
 
 _TORCHVISION = "https://download.pytorch.org/models/"
+_LPIPS = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/"
+
+
+def _lpips(net: str, trunk: str, repacked: str, official: str) -> tuple[Weights, Weights]:
+    """The heads of LPIPS twice: as safetensors, and as published (SHA-256 of the files in lpips 0.1.4 on PyPI)."""
+    about = f"the trained heads of LPIPS 0.1 on {trunk}"
+    return (
+        Weights(f"lpips-{net}", f"lpips_heads_{net}.safetensors", repacked, "", f"{about}, repacked"),
+        Weights(f"lpips-{net}-official", f"lpips_v0.1_{net}.pth", official, f"{_LPIPS}{net}.pth", about),
+    )
+
 
 KNOWN = {
     w.name: w
@@ -82,26 +92,23 @@ KNOWN = {
             "",
             "NIQE's statistics of pristine pictures",
         ),
-        Weights(
-            "lpips-vgg",
-            "lpips_heads_vgg.safetensors",
+        *_lpips(
+            "vgg",
+            "VGG-16",
             "4fbb0122b8b7c419838e12f9d9414a590916757773a1dc835cef7adef85e8933",
-            "",
-            "the trained heads of LPIPS 0.1 on VGG-16, repacked",
+            "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
         ),
-        Weights(
-            "lpips-alex",
-            "lpips_heads_alex.safetensors",
+        *_lpips(
+            "alex",
+            "AlexNet",
             "255d6454292d155a069f693a111769acec003d588617b250f24775369c816e04",
-            "",
-            "the trained heads of LPIPS 0.1 on AlexNet, repacked",
+            "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
         ),
-        Weights(
-            "lpips-squeeze",
-            "lpips_heads_squeeze.safetensors",
+        *_lpips(
+            "squeeze",
+            "SqueezeNet",
             "7b35c219aaf55e4be5486ee08f40bb7b92b7bba3130e7d90425b3d5a87de2097",
-            "",
-            "the trained heads of LPIPS 0.1 on SqueezeNet, repacked",
+            "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
         ),
         Weights(
             "espnet-camvid",
@@ -198,9 +205,11 @@ def load(name: str, folder: str | os.PathLike[str] | None = None) -> dict[str, T
     try:
         check(path, weights)
         if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # only here: whoever reads no such file needs no safetensors
+
             return load_file(path)
         return dict(torch.load(path, map_location="cpu", weights_only=True))  # no code out of a downloaded pickle
-    except IntaglioError:
+    except (IntaglioError, ImportError):
         raise
     except Exception as error:  # torch and safetensors raise many kinds on files they cannot read
         raise WrongWeights(f"{path} cannot be read: {' '.join(str(error).split())}") from error
