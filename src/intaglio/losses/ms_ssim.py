@@ -13,7 +13,7 @@ from ..errors import BadInput
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, section 3.2; finest first
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-KNEE = 0.01
+KNEE = 0.05
 
 
 def scales(side: int) -> int:
@@ -22,12 +22,12 @@ def scales(side: int) -> int:
 
 
 def _power(term: Tensor, weight: float) -> Tensor:
-    """term^weight for terms of at least KNEE; below it, down to -1, an exponential that goes on from there smoothly.
+    """term^weight for terms of at least KNEE; below it, down to -1, a hyperbola that goes on from there smoothly.
 
     A fractional power has no finite slope at 0 and no value below it, and clipping there would leave the other scales
     without a gradient as well: they are multiplied.
     """
-    tail = KNEE**weight * torch.exp((term.clamp_max(KNEE) - KNEE) * (weight / KNEE))
+    tail = KNEE**weight / (1 + (1 - term.clamp_max(KNEE) / KNEE) * weight)
     return torch.where(term > KNEE, term.clamp_min(KNEE) ** weight, tail)
 
 
@@ -35,7 +35,7 @@ class MSSSIM(nn.Module):
     """1 - MS-SSIM for each picture: (batch, 3, h, w) in 0..255 to (batch,) in 0..1; 0 for equal pictures.
 
     Wang, Simoncelli, Bovik 2003, equation 7, mean over R, G and B: 1 - `metrics.fidelity.ms_ssim`, except where a
-    plane's structure term falls below 0.01 (pictures that have nothing in common), which that metric clips.
+    plane's mean term falls below 0.05 (pictures that have nothing in common), which that metric clips only at 0.
 
     From a shorter side of 176 pixels there are five scales. Smaller pictures have fewer, `scales(side)`, with the
     weights of those divided by their sum; such values are of use for training, and not comparable with the metric.
@@ -58,7 +58,7 @@ class MSSSIM(nn.Module):
         weights = [w / math.fsum(WEIGHTS[:n]) if n < len(WEIGHTS) else w for w in WEIGHTS[:n]]
         with torch.autocast(x.device.type, enabled=False):
             dtype = torch.float64 if x.is_cuda else torch.float32
-            a, b, window = x_hat.to(dtype), x.to(dtype), self.window.to(dtype)
+            a, b, window = x_hat.to(dtype), x.to(dtype), self.window.to(x.device, dtype)
             score = torch.ones((), dtype=dtype, device=x.device)
             for i, weight in enumerate(weights):
                 structure, whole = self._terms(a, b, window, last=i == n - 1)
