@@ -83,7 +83,21 @@ KNOWN = {
             "dists_alpha_beta.safetensors",
             "50980d68bc38b2fcc738b1a8c3ae77a87cb73883b230951c2c57190855bdb52f",
             "",
+            "the trained weights alpha and beta of DISTS, repacked",
+        ),
+        Weights(  # SHA-256 of the file in dists-pytorch 0.1 on PyPI
+            "dists-official",
+            "dists_weights.pt",
+            "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+            "https://raw.githubusercontent.com/dingkeyan93/DISTS/master/DISTS_pytorch/weights.pt",
             "the trained weights alpha and beta of DISTS",
+        ),
+        Weights(  # the SHA-256 is published by many who use the file; its publisher gives the first eight digits
+            "inception-v3-fid-full",
+            "pt_inception-2015-12-05-6726825d.pth",
+            "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+            "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+            "TensorFlow's Inception-v3 of 2015-12-05 as pytorch-fid ships it, 96 MB; for evaluation only",
         ),
         Weights(
             "niqe",
