@@ -15,9 +15,9 @@ from torch import nn
 
 from intaglio.errors import BadInput
 from intaglio.losses.charbonnier import Charbonnier
-from intaglio.losses.features import distance
+from intaglio.losses.features import FeatureDistance, distance
 from intaglio.losses.l1 import L1
-from intaglio.losses.lpips import LPIPS
+from intaglio.losses.lpips import LPIPS, _unit
 from intaglio.losses.mobilenet import MobileNetDistance
 from intaglio.losses.ms_ssim import MSSSIM, WEIGHTS, scales
 from intaglio.losses.mse import MSE
@@ -225,10 +225,13 @@ def test_vgg_distance_is_the_papers():
     assert MobileNetDistance(state=state)(a, b).item() == pytest.approx(sum(energies), rel=1e-3)
 
 
-def test_the_originals_graph_is_paid_for():
+@pytest.mark.parametrize(
+    "make", [WassersteinDistortion, lambda b: FeatureDistance(b, "squared")], ids=["wasserstein", "features"]
+)
+def test_the_originals_graph_is_paid_for(make):
     backbone = Edges()
     x_hat, x = noise(1, 3, 8, 8).requires_grad_(), noise(1, 3, 8, 8, seed=1).requires_grad_()
-    WassersteinDistortion(backbone)(x_hat, x).backward()
+    make(backbone)(x_hat, x).backward()
     assert backbone.graphs == [False, True]
     assert x.grad is None and x_hat.grad.abs().sum() > 0
 
@@ -251,6 +254,15 @@ def test_lpips_is_the_papers(net):
     ours = LPIPS(net, trunk=trunk, heads=heads)(a, b).item()
     assert ours == pytest.approx(reference.lpips(*features, heads), rel=1e-4)
     assert ours > 0.1
+
+
+def test_lpips_where_a_network_sees_nothing():
+    """Features that are all 0 at a place have no direction; nor may they have a gradient that is not a number."""
+    features = torch.tensor([[0.0, 3.0], [0.0, -4.0]]).view(1, 2, 1, 2).requires_grad_()
+    unit = _unit(features)
+    assert unit.flatten().tolist() == pytest.approx([0, 0.6, 0, -0.8])
+    unit[:, 0].sum().backward()
+    assert torch.isfinite(features.grad).all()
 
 
 def test_lpips_without_its_networks_is_no_lpips(tmp_path, monkeypatch):
@@ -327,6 +339,17 @@ def test_wasserstein_sigma_maps():
     right = loss.on({"a": mixed}, {"a": a}, 32, sigma)
     left = loss.on({"a": mixed.flip(3)}, {"a": a.flip(3)}, 32, sigma)
     assert (right < left / 10).all()
+
+
+def test_wasserstein_statistics_lose_digits_to_autocast():
+    """A small spread around a large mean, which bfloat16 would round away."""
+    a, b = (200 + noise(1, 2, 32, 32, seed=s) / 100 for s in (0, 1))
+    loss = WassersteinDistortion(sigmas=(4.0,))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = loss.on({"a": a}, {"a": b}, 32)
+    assert cast.item() == loss.on({"a": a}, {"a": b}, 32).item()
+    spread = torch.sqrt(statistics(a, 3)[2][1])[..., 1:-1, 1:-1]
+    assert spread.numpy() == pytest.approx(2.55 / math.sqrt(12), rel=0.4)
 
 
 def test_wasserstein_arguments():
