@@ -25,7 +25,9 @@ def halve(x: Tensor) -> Tensor:
     The window's variance is 3/4; borders are replicated.
     """
     c, (h, w) = x.shape[1], x.shape[-2:]
-    x = F.pad(x, (1, 1 + w % 2, 1, 1 + h % 2), mode="replicate")
+    # not F.pad: inductor (torch 2.13) mistakes the strides of its gradient where the features were channels-last
+    x = torch.cat([x[:, :, :1], x] + [x[:, :, -1:]] * (1 + h % 2), 2)
+    x = torch.cat([x[..., :1], x] + [x[..., -1:]] * (1 + w % 2), 3)
     taps = torch.full((4,), 3 / 8, dtype=x.dtype, device=x.device)  # made where it is used: no copy to wait for
     taps[::3] = 1 / 8
     return F.conv2d(x, torch.outer(taps, taps).expand(c, 1, 4, 4), stride=2, groups=c)
