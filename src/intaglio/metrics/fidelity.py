@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import BadInput
+
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, table of section 3.2
 
 
@@ -22,6 +24,33 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """10 log10(255^2 / MSE) in dB over RGB; higher is better, infinite for equal pictures."""
     error = mse(a, b)
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def luma(a: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Y = 0.299 R + 0.587 G + 0.114 B, (h, w), unrounded on the 0..255 scale: ITU-R BT.601, full range, as in JPEG."""
+    return a @ np.array([0.299, 0.587, 0.114])
+
+
+def psnr_y(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """10 log10(255^2 / MSE) in dB over `luma`; higher is better, infinite for pictures of equal luma."""
+    error = float(np.mean(np.square(luma(a) - luma(b))))
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def bpp(size: int, width: int, height: int) -> float:
+    """8 size / (width height): bits of a whole file of `size` bytes for each pixel; lower is better, above 0.
+
+    Headers and metadata count: it is what the file takes on a disk. BadInput where a number is not positive."""
+    if min(size, width, height) <= 0:
+        raise BadInput(f"no rate of {size} bytes for {width} x {height} pixels: all three must be positive")
+    return 8 * size / (width * height)
+
+
+def compression_ratio(size: int, width: int, height: int) -> float:
+    """24 / bpp: how many times smaller the file is than its pixels at 8 bits for each of R, G and B; higher is better.
+
+    BadInput where a number is not positive."""
+    return 24 / bpp(size, width, height)
 
 
 def _blur(x: Tensor) -> Tensor:
