@@ -43,35 +43,27 @@ def short_tables():
 
 def train(pack: Path, steps: int):
     """A network small enough to be committed, trained long enough for its probabilities to mean something."""
-    import torch
+    import tempfile
+    from dataclasses import dataclass
 
-    from intaglio.nn.codec import Codec
     from intaglio.nn.transforms import Shape
     from intaglio.recipes.intaglio1 import Intaglio1
-    from intaglio.train.data import Crops
-    from intaglio.train.plain import draw_q, loss_of
+    from intaglio.train.data import Photographs
+    from intaglio.train.loop import Options, Trainer
 
-    torch.manual_seed(1)
-    generator = torch.Generator().manual_seed(1)
-    codec = Codec(Shape(width=16, latents=24, hyper=8, hyper_width=12, prior_width=16, prior_low=8, prior_blocks=1,
-                        analysis_blocks=(1, 1), synthesis_blocks=(1, 1)))
-    recipe = Intaglio1(crop=128)
-    crops = Crops(pack, recipe.crop, 1)
-    optimiser = torch.optim.Adam(codec.parameters(), lr=5e-3, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps, pct_start=0.1)
-    seen: list[tuple[float, float]] = []
-    for step in range(steps):
-        x = torch.from_numpy(crops.batch(recipe.batch)).float()
-        loss, bpp, error = loss_of(codec, x, draw_q(recipe, generator))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        seen.append((float(bpp.mean().detach()), float(error.mean().detach())))
-        if step % 100 == 99:
-            print(step + 1, np.mean(seen[-100:], axis=0).round(3), flush=True)
-    return codec
+    shape = Shape(width=16, latents=24, hyper=8, hyper_width=12, prior_width=16, prior_low=8, prior_blocks=1,
+                  analysis_blocks=(1, 1), synthesis_blocks=(1, 1))
+
+    @dataclass(frozen=True)
+    class Golden(Intaglio1):
+        def start(self, network, photographs, seed):
+            """Random weights: the KLT needs a width of 192."""
+
+    recipe = Golden("golden", shape=shape, crop=128, rate=5e-3, warm_up=steps // 10)
+    with tempfile.TemporaryDirectory() as run:
+        trainer = Trainer(recipe, Photographs(pack), Options(Path(run), steps=steps, seed=1))
+        trainer.run()
+        return trainer.averaged()
 
 
 def make_model(pack: Path, steps: int) -> None:

@@ -5,18 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_recipe import TINY, Tiny
 
 from intaglio.nn.codec import KNOTS, STEPS, Codec, hat, rate_weight
 from intaglio.nn.transforms import Shape
 from intaglio.package import Package
-from intaglio.recipes.intaglio1 import Intaglio1
-from intaglio.train import klt, plain, warm
-from intaglio.train.data import Crops, pack
+from intaglio.train import klt, warm
+from intaglio.train.data import Photographs, fixed_crops, pack
 from intaglio.train.export import integers
+from intaglio.train.loop import Options, Trainer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-TINY = Shape(width=192, latents=32, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1),
-             synthesis_blocks=(1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def photos(tmp_path_factory):
     out = tmp_path_factory.mktemp("pack") / "photos"
     index = pack(EXAMPLES, out)
     assert index["skipped"] == sum(1 for p in EXAMPLES.rglob("*") if p.is_file()) - len(index["entries"])
-    return out
+    return Photographs(out)
 
 
 def test_unreadable_files_are_skipped_and_counted(tmp_path):
@@ -37,35 +36,21 @@ def test_unreadable_files_are_skipped_and_counted(tmp_path):
 def test_klt_start_reconstructs_as_the_linear_transform_does(photos):
     torch.manual_seed(0)
     codec = Codec(Shape(width=192, latents=256, prior_width=16, prior_low=8, hyper=8)).eval()
-    klt.start(codec, Crops(photos, 64, 0), count=400)
-    x = torch.from_numpy(Crops(photos, 128, 1).batch(4)).float()
+    klt.start(codec, photos, count=400)
+    x = fixed_crops(photos, 4, 128, 1)
     with torch.no_grad():
-        linear = codec.synthesis(codec.analysis(x), torch.zeros(4, 2, 1, 1))
+        linear = codec.synthesis(codec.analysis(x), torch.zeros(4, 1, 1, 1), torch.zeros(1))
         one = codec.analysis(x)[:, :8]
-        few = codec.synthesis(torch.cat([one, torch.zeros(4, 248, 8, 8)], 1), torch.zeros(4, 2, 1, 1))
+        few = codec.synthesis(torch.cat([one, torch.zeros(4, 248, 8, 8)], 1), torch.zeros(4, 1, 1, 1), torch.zeros(1))
     error, coarse = (linear - x).square().mean(), (few - x).square().mean()
     assert 10 * torch.log10(65025 / error) > 36, "a third of the components keep nearly all of a photograph"
     assert 10 * torch.log10(65025 / coarse) > 18, "the first components are the largest"
 
 
-def test_steps_train_and_train_the_same_twice(photos):
-    recipe = Intaglio1(shape=TINY, crop=64, batch=4)
-
+def test_steps_train_and_train_the_same_twice(photos, tmp_path):
     def run():
-        torch.manual_seed(0)
-        codec, _ = plain.begin(recipe, None, photos, 0)
-        generator = torch.Generator().manual_seed(0)
-        crops = Crops(photos, recipe.crop, 0)
-        optimiser = torch.optim.Adam(codec.parameters(), lr=2e-3)
-        losses = []
-        for _ in range(25):
-            loss, _, _ = plain.loss_of(codec, torch.from_numpy(crops.batch(4)).float(), plain.draw_q(recipe, generator))
-            optimiser.zero_grad()
-            loss.backward()
-            assert all(p.grad is None or torch.isfinite(p.grad).all() for p in codec.parameters())
-            optimiser.step()
-            losses.append(loss.item())
-        return losses
+        trainer = Trainer(Tiny(fooling=0), photos, Options(tmp_path, steps=25))
+        return [trainer.step(0.0)[1]["loss"].item() for _ in range(25)]
 
     first = run()
     assert np.mean(first[-8:]) < 0.9 * np.mean(first[:8])
@@ -79,22 +64,39 @@ def test_gradients_reach_every_weight(photos):
         for p in module.parameters():
             if p.abs().sum() == 0:
                 torch.nn.init.normal_(p, 0, 0.05)
-    x = torch.from_numpy(Crops(photos, 128, 0).batch(2)).float()
+    x = fixed_crops(photos, 2, 128, 0)
     q = torch.tensor([5.0, 60.0])[:, None, None]
-    x_hat, bits = codec(x, q, torch.tensor([0.0, 1.0]))
+    noise = [torch.rand(2, *shape) for shape in codec.noise_shapes(128, 128)]
+    x_hat, bits, _ = codec(x, q, torch.tensor(0.7), noise)
     ((x_hat - x).square().mean() + bits.mean()).backward()
     dead = [n for n, p in codec.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
     assert not dead
 
 
+def test_the_dial_at_zero_is_the_decoder_without_it_and_elsewhere_is_not(photos):
+    torch.manual_seed(0)
+    codec = Codec(TINY).eval()
+    x, q = fixed_crops(photos, 2, 128, 0), torch.full((2, 1, 1), 30.0)
+    with torch.no_grad():
+        before = codec(x, q)[0]
+        for name, p in codec.synthesis.named_parameters():
+            if "dial_" in name:
+                p.normal_(0, 0.05)
+        at = [codec(x, q, torch.tensor(r))[0] for r in (0.0, 0.5, 1.0)]
+    assert torch.equal(at[0], before)
+    assert (at[1] - at[0]).abs().mean() > 0.5 and (at[2] - at[1]).abs().mean() > 0.5
+    blend = (at[0] + at[2]) / 2
+    assert (at[1] - blend).abs().mean() > 0.05, "the middle of the dial is no blend of its ends"
+
+
 def test_gain_maps_train_like_uniform_steps_when_they_are_uniform(photos):
     torch.manual_seed(0)
     codec = Codec(TINY).eval()
-    x = torch.from_numpy(Crops(photos, 128, 0).batch(2)).float()
+    x = fixed_crops(photos, 2, 128, 0)
     q = torch.tensor([20.0, 50.0])[:, None, None]
     with torch.no_grad():
-        one, bits = codec(x, q)
-        two, bits_map = codec(x, q.expand(2, 2, 2).contiguous())
+        one, bits, _ = codec(x, q)
+        two, bits_map, _ = codec(x, q.expand(2, 2, 2).contiguous())
     assert torch.allclose(one, two, atol=2e-3)
     assert torch.allclose(bits, bits_map, rtol=1e-4)
 
@@ -128,7 +130,7 @@ def test_warm_start_computes_what_the_package_computes(tiny_model):
     with torch.no_grad():
         y = codec.analysis(torch.from_numpy(x).permute(0, 3, 1, 2).float())
         t = torch.full((1, 1, 4, 8), 0.5)
-        out = codec.synthesis(y, torch.cat([t, 0 * t], 1))
+        out = codec.synthesis(y, t, torch.zeros(1))
     assert np.allclose(engine.analysis(x), y.numpy(), atol=1e-3)
     pixels = np.floor(out[0].permute(1, 2, 0).numpy().clip(0, 255) + 0.5)
     assert np.abs(engine.synthesis(y.numpy(), t.numpy(), 0.0)[0] - pixels).max() <= 1

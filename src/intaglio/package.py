@@ -1,4 +1,4 @@
-"""A trained model on disk: one file, NAME.itgm, an uncompressed zip of
+"""A trained model on disk: one file, NAME.itgm, a zip of
 
     card.json       name, numbers that the runtime needs, data, licences, figures, limits; a sha256 for every member
     *.onnx          analysis, hyper (h_a), prior_start, prior_0.., synthesis
@@ -98,10 +98,10 @@ class Package:
     def to_bytes(self) -> bytes:
         """The file's bytes; equal packages give equal bytes."""
         sink = io.BytesIO()
-        with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(sink, "w") as archive:
             text = json.dumps(self.card, indent=1, ensure_ascii=False)
             for name, data in [("card.json", text.encode()), *sorted(self.members.items())]:
-                archive.writestr(zipfile.ZipInfo(name), data)
+                archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 9)
         return sink.getvalue()
 
     def __repr__(self) -> str:
@@ -129,14 +129,19 @@ class Package:
 
 
 def _unzip(data: bytes) -> dict[str, bytes]:
-    """Members of an uncompressed zip by name. Whatever the bytes are, they are together no larger than the file."""
+    """Members of a zip by name. Whatever the bytes are, they are together no larger than LIMIT, and no more of a member is
+    ever expanded than the size that the directory states."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("its members are compressed, which could blow up")
-        if sum(max(entry.file_size, entry.compress_size) for entry in entries) > len(data):
-            raise ValueError("its members overlap, which could blow up")
-        return {entry.filename: archive.read(entry) for entry in entries}
+        if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+            raise ValueError("a member is compressed by something else than deflate")
+        if sum(entry.file_size for entry in entries) > LIMIT:
+            raise ValueError(f"its members are together larger than {LIMIT >> 20} MiB")
+        members = {}
+        for entry in entries:
+            with archive.open(entry) as member:
+                members[entry.filename] = member.read(entry.file_size)  # read() without a size expands all there is
+        return members
 
 
 def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:

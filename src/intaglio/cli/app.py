@@ -16,7 +16,7 @@ from ..container import MAX_PIXELS
 from ..errors import BadInput
 from ..package import resolve
 from ..runtime import MAX_THREADS, PROVIDERS, provider, runtime
-from . import batch, paths, work
+from . import batch, paths, training, work
 from .paths import ITG, PIPE, Job
 
 # typer reads annotations at run time, on Python 3.10 too: hence Optional.
@@ -156,6 +156,10 @@ def roundtrip(
         return batch.run(plan, work.RoundTrip(overwrite, keep_itg, kind, options), workers, as_json=as_json)
 
     return todo
+
+
+app.command()(training.train)
+app.command()(training.export)
 
 
 def _encoding(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 
-KINDS = ("squared", "absolute", "relative")
+KINDS = ("squared", "absolute", "relative", "unit")
 
 
 def distance(
@@ -19,7 +19,9 @@ def distance(
 
     "squared": d_l = mean (hat - reference)^2; "absolute": mean |hat - reference|; both in the features' own units.
     "relative": mean (hat - reference)^2 / mean reference^2, which has no units, so that taps and networks of any scale
-    count alike. Means are over channels and places. A tap that `weights` does not name weighs 1. Raises BadInput for
+    count alike. "unit": at every place both feature vectors are divided by their length, and d_l = mean over places of
+    |difference|^2, 0..4: direction alone counts, dark places as much as bright ones (LPIPS with weights of 1). Other means
+    are over channels and places. A tap that `weights` does not name weighs 1. Raises BadInput for
     another kind, and for weights of taps that are not there.
     """
     if kind not in KINDS:
@@ -29,13 +31,21 @@ def distance(
         raise BadInput(f"weights for {', '.join(extra)}, but the features are {', '.join(reference)}")
     parts = []
     for tap, b in reference.items():
-        b = b.float()
-        difference = hat[tap].float() - b
+        a, b = hat[tap].float(), b.float()
+        if kind == "unit":
+            parts.append(((unit(a) - unit(b)).square().sum(1).mean((1, 2))) * weights.get(tap, 1.0))
+            continue
+        difference = a - b
         d = (difference.abs() if kind == "absolute" else difference.square()).mean((1, 2, 3))
         if kind == "relative":
             d = d / (b.square().mean((1, 2, 3)) + 1e-12)
         parts.append(d * weights.get(tap, 1.0))
     return torch.stack(parts).sum(0)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Feature vectors (batch, channels, h, w) of length 1 at every place; those near zero stay near zero."""
+    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-6)
 
 
 class FeatureDistance(nn.Module):

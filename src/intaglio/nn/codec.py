@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .prior import SCALES, Prior, sigma
-from .transforms import Analysis, HyperAnalysis, Shape, Synthesis
+from .transforms import Analysis, HyperAnalysis, Shape, Synthesis, full_precision
 
 STEPS = 64
 KNOTS = 10
@@ -62,30 +62,47 @@ class Codec(nn.Module):
         index = (hat(q) @ self.hyper_scale).movedim(-1, 1) * 16
         return (index + (torch.round(index) - index).detach()).clamp(0, SCALES - 1)
 
-    def forward(self, x: Tensor, q: Tensor, realism: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x: pixels 0..255 (batch, 3, h, w); q: (batch, 1, 1), or (batch, h/64, w/64) where it varies inside a picture.
+    def code(
+        self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The encoder and the prior. x: pixels 0..255 (batch, 3, h, w); q: (batch, 1, 1), or (batch, h/64, w/64) where
+        it varies inside a picture.
 
-        Returns (x_hat on the same scale, bits for each picture (batch,)). Noise stands for rounding in the rate;
-        the reconstruction is rounded for real, straight through.
+        Returns (decoded latents without their gain (batch, M, h/16, w/16), t = q/63 at 1/16 or (batch, 1, 1, 1), bits
+        of each picture (batch,)). The latents are rounded for real, straight through. The bits are those of the
+        rounded symbols, or with `noise`, uniform in 0..1 in the shapes of `noise_shapes`, of noisy ones.
         """
         b, _, h, w = x.shape
-        gain = self.gain(q)
-        if gain.shape[-1] > 1:
-            gain = gain.repeat_interleave(4, 2).repeat_interleave(4, 3)
-        t = (q / (STEPS - 1))[:, None]
-        y = self.analysis(x) * gain
-        z = self.hyper(y, t)
-        z_hat = z + (torch.floor(z + 0.5) - z).detach()
-        q_map = (2 * q - (STEPS - 1))[:, None].expand(b, 1, h // 64, w // 64)
-        mean, index, y_hat = self.prior(y, z_hat, q_map)
-        if self.training:
-            bits_y = gaussian_bits(y - mean + torch.rand_like(y) - 0.5, index)
-            bits_z = gaussian_bits(z + torch.rand_like(z) - 0.5, self.hyper_index(q))
-        else:
-            bits_y = gaussian_bits(y_hat - mean, index)
-            bits_z = gaussian_bits(z_hat, self.hyper_index(q))
-        if t.shape[-1] > 1:
-            t = t.repeat_interleave(4, 2).repeat_interleave(4, 3)
-        r = torch.zeros_like(t) if realism is None else realism[:, None, None, None].expand_as(t)
-        x_hat = self.synthesis(y_hat / gain, torch.cat([t, r], 1))
-        return x_hat, bits_y.sum((1, 2, 3)) + bits_z.sum((1, 2, 3))
+        y = self.analysis(x)
+        with full_precision(x):  # gains reach hundreds of steps, and the prior's integers need their every bit
+            gain = self.gain(q)
+            if gain.shape[-1] > 1:
+                gain = gain.repeat_interleave(4, 2).repeat_interleave(4, 3)
+            t = (q / (STEPS - 1))[:, None]
+            y = y.float() * gain
+            z = self.hyper(y, t)
+            z_hat = z + (torch.floor(z + 0.5) - z).detach()
+            q_map = (2 * q - (STEPS - 1))[:, None].expand(b, 1, h // 64, w // 64)
+            mean, index, y_hat = self.prior(y, z_hat, q_map)
+            if noise is None:
+                bits_y = gaussian_bits(y_hat - mean, index)
+                bits_z = gaussian_bits(z_hat, self.hyper_index(q))
+            else:
+                bits_y = gaussian_bits(y - mean + noise[0] - 0.5, index)
+                bits_z = gaussian_bits(z + noise[1] - 0.5, self.hyper_index(q))
+            if t.shape[-1] > 1:
+                t = t.repeat_interleave(4, 2).repeat_interleave(4, 3)
+            return y_hat / gain, t, bits_y.sum((1, 2, 3)) + bits_z.sum((1, 2, 3))
+
+    def noise_shapes(self, height: int, width: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Shapes of the noise of one picture: of its latents, of its hyper-latents."""
+        shape = self.shape
+        return (shape.latents, height // 16, width // 16), (shape.hyper, height // 64, width // 64)
+
+    def forward(
+        self, x: Tensor, q: Tensor, realism: Tensor | None = None, noise: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`code`, then the synthesis at `realism` (one number, 0 where None): (x_hat on the scale of x, bits, decoded
+        latents)."""
+        latents, t, bits = self.code(x, q, noise)
+        return self.synthesis(latents, t, latents.new_zeros(1) if realism is None else realism), bits, latents

@@ -6,6 +6,7 @@ latent y lives at 1/16, the hyper-latent z at 1/64. Pixels enter and leave as 0.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,29 @@ class Shape:
     prior_width: int = 128
     prior_low: int = 64
     prior_blocks: int = 2
-    analysis_blocks: tuple[int, int] = (2, 1)
-    synthesis_blocks: tuple[int, int] = (2, 1)
+    analysis_blocks: tuple[int, int] = (2, 2)
+    synthesis_blocks: tuple[int, int] = (3, 2)
+
+
+class Dialled(nn.Conv2d):
+    """A convolution with weights W + r D, r being the realism (one number): D is what the dial adds, 0 at the start.
+
+    At r = 0 it is the convolution W, whatever D has learned, so realism costs the least-distorted picture nothing. r must
+    be the same for the whole batch.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, padding: int = 0, groups: int = 1):
+        super().__init__(inputs, outputs, kernel, padding=padding, groups=groups)
+        assert self.bias is not None
+        self.dial_weight = nn.Parameter(torch.zeros_like(self.weight))
+        self.dial_bias = nn.Parameter(torch.zeros_like(self.bias))
+
+    def forward(self, x: Tensor, realism: Tensor) -> Tensor:
+        """realism: any shape of one element."""
+        r = realism.reshape(1)
+        weight = self.weight + r.reshape(1, 1, 1, 1) * self.dial_weight
+        assert self.bias is not None
+        return F.conv2d(x, weight, self.bias + r * self.dial_bias, padding=self.padding, groups=self.groups)
 
 
 class Block(nn.Module):
@@ -43,34 +65,57 @@ class Block(nn.Module):
         return x + self.project(F.gelu(self.expand(self.spatial(x))))
 
 
-class Modulation(nn.Module):
-    """Scale and shift of every channel, from the condition (t = q/63, realism); the identity at the start.
+class DialledBlock(nn.Module):
+    """`Block` of dialled convolutions."""
 
-    The condition is (batch, 2, 1, 1), or a map that is `factor` times smaller than the features on each side.
+    def __init__(self, channels: int):
+        super().__init__()
+        self.spatial = Dialled(channels, channels, 3, padding=1, groups=channels)
+        self.expand = Dialled(channels, 2 * channels, 1)
+        self.project = Dialled(2 * channels, channels, 1)
+        nn.init.zeros_(self.project.weight)
+        assert self.project.bias is not None
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: Tensor, realism: Tensor) -> Tensor:
+        h = F.gelu(self.expand(self.spatial(x, realism), realism))
+        return x + self.project(h, realism)
+
+
+class Modulation(nn.Module):
+    """Scale and shift of every channel, from t = q/63; the identity at the start.
+
+    t is (batch, 1, 1, 1), or a map that is `factor` times smaller than the features on each side.
     """
 
-    def __init__(self, channels: int, hidden: int = 32, conditions: int = 2):
+    def __init__(self, channels: int, hidden: int = 32):
         super().__init__()
-        self.hidden = nn.Conv2d(conditions, hidden, 1)
+        self.hidden = nn.Conv2d(1, hidden, 1)
         self.out = nn.Conv2d(hidden, 2 * channels, 1)
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
         with torch.no_grad():
             self.hidden.weight.mul_(3)  # a spread of soft thresholds over [0, 1]
-            self.hidden.weight[:, 1:].zero_()  # realism is inert until a stage trains it
 
-    def forward(self, x: Tensor, condition: Tensor, factor: int) -> Tensor:
-        scale, shift = self.out(F.gelu(self.hidden(condition))).chunk(2, 1)
-        if factor > 1 and (torch.compiler.is_exporting() or condition.shape[-1] * condition.shape[-2] > 1):
+    def forward(self, x: Tensor, t: Tensor, factor: int) -> Tensor:
+        scale, shift = self.out(F.gelu(self.hidden(t))).chunk(2, 1)
+        if factor > 1 and (torch.compiler.is_exporting() or t.shape[-1] * t.shape[-2] > 1):
             scale = F.interpolate(scale, scale_factor=float(factor), mode="nearest")
             shift = F.interpolate(shift, scale_factor=float(factor), mode="nearest")
         return x * (1 + scale) + shift
 
 
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """Leaves autocast for a while, where it is on: bfloat16 has 8 bits, which the trunk and the prior cannot spare."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+
+
 def unshuffled(layer: nn.Conv2d, x: Tensor, factor: int) -> Tensor:
     """`layer(pixel_unshuffle(x, factor))` for a 1x1 layer, as one strided convolution: the same sums, no copy."""
     weight = layer.weight.reshape(layer.out_channels, -1, factor, factor)
-    return F.conv2d(x, weight, layer.bias, stride=factor)
+    with full_precision(x):
+        return F.conv2d(x.float(), weight, layer.bias, stride=factor)
 
 
 class Analysis(nn.Module):
@@ -101,7 +146,7 @@ class HyperAnalysis(nn.Module):
         self.enter = nn.Conv2d(shape.latents, width, 1)
         self.block = Block(width)
         self.down = nn.Conv2d(4 * width, width, 1)
-        self.modulation = Modulation(width, conditions=1)
+        self.modulation = Modulation(width)
         self.block32 = Block(width)
         self.out = nn.Conv2d(4 * width, shape.hyper, 1)
 
@@ -112,9 +157,9 @@ class HyperAnalysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """g_s: the latent without its gain (batch, M, h/16, w/16) and the condition (t, realism) to pixels 0..255.
+    """g_s: the latent without its gain (batch, M, h/16, w/16), t = q/63 and the realism to pixels 0..255.
 
-    The condition is (batch, 2, 1, 1) or, where it varies, (batch, 2, h/16, w/16).
+    t is (batch, 1, 1, 1) or, where it varies, (batch, 1, h/16, w/16); realism is one number, as a tensor of any shape.
     """
 
     def __init__(self, shape: Shape):
@@ -122,16 +167,20 @@ class Synthesis(nn.Module):
         n8, n16 = shape.synthesis_blocks
         self.modulation16 = Modulation(shape.latents)
         self.stage16 = nn.Sequential(*[Block(shape.latents) for _ in range(n16)])
-        self.up = nn.Conv2d(shape.latents, 4 * shape.width, 1)
+        self.up = Dialled(shape.latents, 4 * shape.width, 1)
         self.modulation8 = Modulation(shape.width)
-        self.stage8 = nn.Sequential(*[Block(shape.width) for _ in range(n8)])
-        self.out = nn.Conv2d(shape.width, 192, 1)
+        self.stage8 = nn.ModuleList([DialledBlock(shape.width) for _ in range(n8)])
+        self.out = Dialled(shape.width, 192, 1)
 
-    def forward(self, y: Tensor, condition: Tensor) -> Tensor:
-        h = self.stage16(self.modulation16(y, condition, 1))
-        h = F.pixel_shuffle(self.up(h), 2)
-        h = self.stage8(self.modulation8(h, condition, 2))
-        return (F.pixel_shuffle(self.out(h), 8) + 0.5) * 255
+    def forward(self, y: Tensor, t: Tensor, realism: Tensor) -> Tensor:
+        h = self.stage16(self.modulation16(y, t, 1))
+        with full_precision(y):
+            h = F.pixel_shuffle(self.up(h, realism), 2)
+        h = self.modulation8(h, t, 2)
+        for block in self.stage8:
+            h = block(h, realism)
+        with full_precision(y):
+            return (F.pixel_shuffle(self.out(h, realism), 8) + 0.5) * 255
 
 
 def halo(shape: Shape) -> tuple[int, int]:

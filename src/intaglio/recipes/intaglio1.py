@@ -1,35 +1,113 @@
-"""The released model: one network for every rate. Two sizes by the same code.
+"""The released model: one network for every rate, with a realism dial. Two sizes by the same code, two stages each.
 
 Pixel-unshuffle by 8, depthwise-separable residual blocks at 1/8 and 1/16, 320 latent channels at 1/16, 64 hyper-latent
 channels at 1/64, an 8-bit integer prior of four parallel passes, pixel-shuffle out; local operations only, so that
 pictures of any size decode in strips. Multiplications for each pixel (analysis, synthesis): small at most 10 and 12
 thousand, full at most 30 and 40 thousand. 320 latents keep 45.7 dB of a photograph's linear transform (256 keep 41.5,
 192 keep 37.4, mean over Kodak), so the latent width is no ceiling at the highest rates.
+
+Stage 1, fidelity: (bits per pixel + lambda(q) MSE) / sqrt(lambda(q)), q drawn evenly from 0..63 for each picture. Both
+terms of the bracket grow about as sqrt(lambda), so every rate weighs alike. Stage 2, realism (`realism1.py`), starts
+from it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from ..losses.rate import bits_per_pixel
+from ..nn.codec import STEPS, Codec, rate_weight
 from ..nn.transforms import Shape
+from ..package import Package
+from ..train import checkpoint, klt, release, warm
+from ..train.data import Photographs
+from ..train.draws import Draws
+from ..train.recipe import Outputs, Recipe, Term
 
 SMALL = Shape()
 FULL = Shape(width=256, analysis_blocks=(5, 2), synthesis_blocks=(7, 2))
+SLOPE = 0.0067  # the lambda at which the normalised loss is rate + lambda MSE itself
+BLOCK = 64  # pixels on a side of what one step of a gain map covers
+
+
+def normaliser(out: Outputs) -> Tensor:
+    """sqrt(SLOPE / lambda) of each picture (batch,): what makes every rate weigh alike."""
+    return (out.extra["lambda"].mean((1, 2)) / SLOPE).rsqrt()
+
+
+def weighted_mse(out: Outputs) -> Tensor:
+    """lambda(q) MSE, lambda following the gain map where q varies inside a picture: (batch,)."""
+    error = (out.x_hat.float() - out.x).square().mean(1)
+    weight = out.extra["lambda"]
+    if weight.shape[-1] > 1:
+        weight = weight.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
+    return (weight * error).mean((1, 2))
 
 
 @dataclass(frozen=True)
-class Intaglio1:
-    """Stage 1, fidelity: rate + lambda(q) MSE, q drawn evenly from 0..63 for each picture."""
+class Intaglio1(Recipe):
+    """Stage 1, fidelity: rate + lambda(q) MSE at every q."""
 
     name: str = "intaglio1-small"
     shape: Shape = SMALL
-    crop: int = 192  # pixels; a multiple of 64
+    crop: int = 192
     batch: int = 8
-    rate: float = 1e-3  # Adam's largest, after 200 steps of warm-up; cosine to zero
-    betas: tuple[float, float] = (0.9, 0.99)
-    clip: float = 1.0  # gradient norm
+    rate: float = 8e-4
     mixed: float = 0.1  # share of batches whose q varies by 64x64 block, as a gain map makes it
+    release: str = "intaglio1-small"  # the name of the package
+
+    def network(self) -> Codec:
+        return Codec(self.shape)
+
+    def start(self, network: Codec, photographs: Photographs, seed: int) -> None:
+        klt.start(network, photographs, seed)
+
+    def warm(self, network: Codec, source: Path) -> dict:
+        if source.suffix == ".itgm":
+            package = Package.read(source)
+            checkpoint.fill(network, warm.state(package), source)
+            return package.card.get("training", {})
+        state = checkpoint.load(source)
+        checkpoint.fill(network, state["ema"], source)
+        return state["training"]
+
+    def draw_q(self, draws: Draws) -> Tensor:
+        """q of a batch: mostly one step a picture (batch, 1, 1); in some batches it varies by 64x64 block."""
+        q = draws.integers(STEPS, 1, 1).float()
+        if draws.shared() >= self.mixed:
+            return q
+        n = self.crop // BLOCK
+        return torch.where(draws.uniform(n, n) < 0.5, q, draws.integers(STEPS, 1, 1).float())
+
+    def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
+        q = self.draw_q(draws).to(x.device)
+        shape_y, shape_z = network.noise_shapes(*x.shape[2:])
+        noise = draws.uniform(*shape_y).to(x.device), draws.uniform(*shape_z).to(x.device)
+        x_hat, bits, latent = network(x, q, None, noise)
+        return Outputs(x, x_hat, bits, latent, q.mean((1, 2)), extra={"lambda": rate_weight(q)})
+
+    def terms(self) -> list[Term]:
+        return [
+            Term("rate", lambda out: bits_per_pixel(out.bits, out.x.shape[2] * out.x.shape[3]), normaliser),
+            Term("mse", weighted_mse, normaliser),
+        ]
+
+    @torch.no_grad()
+    def strip(self, network: Codec, x: Tensor) -> list[Tensor]:
+        """x, then at a low and a middle rate the picture at realism 0 and at realism 1."""
+        columns = [x]
+        for q in (12.0, 28.0):
+            for r in (0.0, 1.0):
+                columns.append(network(x, x.new_full((len(x), 1, 1), q), x.new_full((1,), r))[0])
+        return columns
+
+    def package(self, network: Codec, photographs: Photographs, training: dict, pictures: int) -> Package:
+        return release.package(network, self.release, photographs, pictures, training)
 
 
 small = Intaglio1()
-full = Intaglio1("intaglio1", FULL, crop=256, batch=32)
+full = Intaglio1("intaglio1", shape=FULL, crop=256, batch=32, release="intaglio1")

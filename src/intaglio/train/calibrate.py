@@ -12,19 +12,22 @@ import torch
 from .. import entropy
 from ..nn.codec import STEPS, Codec
 from ..nn.prior import SCALES, sigma
-from .data import Crops
+from .data import Photographs
+from .draws import Draws
 
 PRIOR_WEIGHT = 4000.0  # a Gaussian counts as this many observations
 TAIL = 2.0**-14
 
 
 @torch.no_grad()
-def counts(codec: Codec, crops: Crops, pictures: int, reach: int = entropy.MAX_REACH) -> np.ndarray:
-    """Histograms (64, reach + 2) of |residual| by scale index; the last column counts what lies beyond `reach`."""
+def counts(codec: Codec, photographs: Photographs, pictures: int, reach: int = entropy.MAX_REACH) -> np.ndarray:
+    """Histograms (64, reach + 2) of |residual| by scale index, over `pictures` crops of 256 (or of what the photographs
+    allow); the last column counts what lies beyond `reach`."""
     result = np.zeros((SCALES, reach + 2))
     codec = codec.eval()
+    size = min(256, photographs.largest_crop() // 64 * 64)
     for i in range(pictures):
-        x = torch.from_numpy(crops.batch(1)).float()
+        x = photographs.crops(Draws(7, i, 1, photographs.device), size).cpu()
         q = torch.full((1, 1, 1), float(i % STEPS))
         t = (q / (STEPS - 1))[:, None]
         y = codec.analysis(x) * codec.gain(q)

@@ -1,7 +1,8 @@
-"""Photographs for training: decoded once into one flat uint8 file, then cropped at random.
+"""Photographs for training: decoded once into one flat uint8 file, then cropped at random on the device that trains.
 
-A crop costs one slice of a memory map, so the two cores that train never wait for an image decoder. The pack is a
-pair of files: `NAME.u8` (all pictures, RGB, one after another) and `NAME.json` (their sizes and offsets).
+The pack is a pair of files: `NAME.u8` (all pictures, RGB, one after another) and `NAME.json` (their sizes and offsets).
+A GPU holds all of it as one tensor; on a CPU it is a memory map. Either way a batch is one gather, so the network
+never waits for an image decoder.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import BadInput
+from .draws import Draws
 
 
 def pack(folder: Path, out: Path) -> dict:
@@ -19,7 +26,9 @@ def pack(folder: Path, out: Path) -> dict:
     Pictures smaller than 64 pixels on a side, and files that are no picture, are skipped and counted in the index
     under `skipped`.
     """
-    entries, skipped, offset = [], 0, 0
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: is no folder; give the folder that holds the photographs")
+    entries, names, skipped, offset = [], [], 0, 0
     files = sorted(p for p in folder.rglob("*") if p.is_file())  # before the pack itself appears among them
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(".u8.part")
@@ -36,41 +45,66 @@ def pack(folder: Path, out: Path) -> dict:
                 continue
             sink.write(pixels.tobytes())
             entries.append([offset, pixels.shape[0], pixels.shape[1]])
+            names.append(str(path.relative_to(folder)))
             offset += pixels.size
-    index = {"entries": entries, "skipped": skipped, "pixels": offset // 3}
+    index = {"entries": entries, "names": names, "skipped": skipped, "pixels": offset // 3}
     part.rename(out.with_suffix(".u8"))
     out.with_suffix(".json").write_text(json.dumps(index))
     return index
 
 
-class Crops:
-    """Random crops of a pack, as uint8 arrays of shape (batch, 3, size, size).
+class Photographs:
+    """The pictures of a pack, ready to be cropped on `device`.
 
-    Pictures are drawn in proportion to their area, so every pixel is seen equally often. Left-right flips; no other
-    change, since scaled pictures have other statistics than photographs have.
+    Raises BadInput where the pack is missing or damaged.
     """
 
-    def __init__(self, out: Path, size: int, seed: int = 0):
-        index = json.loads(out.with_suffix(".json").read_text())
-        self.entries = [e for e in index["entries"] if min(e[1:]) >= size]
-        if not self.entries:
-            raise ValueError(f"{out}: no picture is as large as a crop of {size} x {size}; give smaller crops")
-        area = np.array([h * w for _, h, w in self.entries], float)
-        self.cumulative = np.cumsum(area / area.sum())
-        self.pixels = np.memmap(out.with_suffix(".u8"), np.uint8, "r")
-        self.size = size
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, out: Path, device: torch.device | str = "cpu"):
+        try:
+            self.index = json.loads(out.with_suffix(".json").read_text())
+            count = 3 * self.index["pixels"]
+            flat = torch.from_file(str(out.with_suffix(".u8")), shared=False, size=count, dtype=torch.uint8)
+        except (OSError, ValueError, KeyError, RuntimeError) as e:
+            raise BadInput(f"{out}: is no pack of photographs ({e}); pack them again with --data FOLDER") from None
+        if not self.index["entries"]:
+            raise BadInput(f"{out}: holds no picture of at least 64 x 64 pixels; give a folder with photographs")
+        self.flat = flat.to(device)
+        self.entries = torch.tensor(self.index["entries"], device=device)  # offset, height, width
+        self.device = torch.device(device)
 
-    def batch(self, count: int) -> np.ndarray:
-        return np.stack([self.one() for _ in range(count)])
+    def crops(self, draws: Draws, size: int, zoom: float = 1.0, colour: float = 0.0) -> Tensor:
+        """Random crops (batch, 3, size, size) on the 0..255 scale, float32, flipped left to right half the time.
 
-    def one(self) -> np.ndarray:
-        n = self.size
-        chosen = int(np.searchsorted(self.cumulative, self.rng.random()))
-        offset, h, w = self.entries[min(chosen, len(self.entries) - 1)]
-        picture = self.pixels[offset : offset + h * w * 3].reshape(h, w, 3)
-        y, x = self.rng.integers(h - n + 1), self.rng.integers(w - n + 1)
-        crop = picture[y : y + n, x : x + n]
-        if self.rng.random() < 0.5:
-            crop = crop[:, ::-1]
-        return crop.transpose(2, 0, 1)
+        Pictures are drawn in proportion to their area, so every pixel is seen equally often. `zoom`: crops are up to so
+        many times larger, then shrunk (one factor a batch): finer detail than the photographs' own, and no trace of
+        their compression. `colour`: brightness and every channel vary by up to this share.
+        """
+        cut = round(size * zoom ** draws.shared()) if zoom > 1 else size
+        fitting = self.entries[self.entries[:, 1:].amin(1) >= cut]
+        if not len(fitting):
+            raise BadInput(f"no photograph is as large as a crop of {cut} x {cut}; train with smaller crops (--crop)")
+        area = (fitting[:, 1] * fitting[:, 2]).double()
+        edges = torch.cumsum(area / area.sum(), 0)
+        u = draws.uniform(4).double()  # picture, row, column, flip
+        offset, h, w = fitting[torch.searchsorted(edges, u[:, :1].contiguous())[:, 0].clamp_max(len(fitting) - 1)].T
+        top, left = (u[:, 1] * (h - cut + 1)).long(), (u[:, 2] * (w - cut + 1)).long()
+        along = torch.arange(cut, device=self.device)
+        columns = torch.where(u[:, 3:] < 0.5, along, cut - 1 - along)  # (batch, cut)
+        at = offset[:, None, None] + 3 * ((top[:, None, None] + along[:, None]) * w[:, None, None]
+                                          + left[:, None, None] + columns[:, None, :])
+        x = self.flat[at[:, None] + torch.arange(3, device=self.device)[:, None, None]].float()
+        if cut > size:
+            x = F.interpolate(x, (size, size), mode="bicubic", antialias=True).clamp(0, 255)
+        if colour > 0:
+            change = 1 + colour * (2 * draws.uniform(4) - 1)
+            x = (x * change[:, :1, None, None] * change[:, 1:, None, None]).clamp(0, 255)
+        return x
+
+    def largest_crop(self) -> int:
+        """The side of the largest square that some picture holds, in pixels."""
+        return int(self.entries[:, 1:].amin(1).max())
+
+
+def fixed_crops(photographs: Photographs, count: int, size: int, seed: int) -> Tensor:
+    """`count` crops that depend on the seed alone, for start values, counts and pictures to look at."""
+    return photographs.crops(Draws(seed, 0, count, photographs.device), size)

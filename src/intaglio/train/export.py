@@ -1,7 +1,7 @@
 """From a trained network to a model package: ONNX graphs, integer tables, a card.
 
-The float graphs' weights are rounded to float16 for storage (half the size; the arithmetic stays float32, and the
-rounding costs well below 0.01 dB). The integer prior is stored twice: as integers (`prior.npz`, the normative form,
+The float graphs' weights are rounded to eight significant bits and stored as float16, whose idle bits the package's
+deflate takes out (the arithmetic stays float32). The integer prior is stored twice: as integers (`prior.npz`, the normative form,
 which the reference decoder reads) and compiled into graphs, whose float32 weights w_int * 2^-k are exact.
 """
 
@@ -44,7 +44,7 @@ class SynthesisGraph(nn.Module):
         self.synthesis = codec.synthesis
 
     def forward(self, latents: Tensor, t: Tensor, realism: Tensor) -> Tensor:
-        x = self.synthesis(latents, torch.cat([t, realism.expand_as(t)], 1))
+        x = self.synthesis(latents, t, realism)
         return torch.floor(x + 0.5).clamp(0, 255).to(torch.uint8).movedim(1, 3)
 
 
@@ -102,6 +102,12 @@ def integers(prior: nn.Module) -> dict[str, np.ndarray]:
     return arrays
 
 
+def rounded(weight: Tensor, bits: int = 8) -> Tensor:
+    """Real numbers to `bits` significant bits, in the range of float16 (below 2^-14 with fewer)."""
+    mantissa, exponent = torch.frexp(weight)
+    return torch.ldexp(torch.round(mantissa * 2**bits), exponent - bits).half().float()
+
+
 def halves(model: onnx.ModelProto) -> bytes:
     """Store every weight that float16 holds exactly as float16; the runtime folds the cast when it loads."""
     graph = model.graph
@@ -150,7 +156,7 @@ def graphs(codec: Codec) -> dict[str, bytes]:
     with torch.no_grad():
         for module in (codec.analysis, codec.hyper, codec.synthesis):
             for parameter in module.parameters():
-                parameter.copy_(parameter.half().float())
+                parameter.copy_(rounded(parameter))
     shape, prior = codec.shape, fixed(codec.prior)
     m, last = shape.latents, (2, 3)
     h, w = 24, 40  # any example size: both sides are symbols

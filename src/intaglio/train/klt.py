@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..nn.codec import Codec
-from .data import Crops
+from .data import Photographs
+from .draws import Draws
 
 
 def _basis(samples: Tensor) -> Tensor:
@@ -22,12 +23,13 @@ def _basis(samples: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def start(codec: Codec, crops: Crops, count: int = 2000) -> None:
-    """Set the 1x1 convolutions of `codec` to the KLT of `count` crops. The width must be at least 192."""
+def start(codec: Codec, photographs: Photographs, seed: int = 0, count: int = 2000) -> None:
+    """Set the 1x1 convolutions of `codec` to the KLT of `count` crops of 64. The width must be at least 192."""
     width, latents = codec.shape.width, codec.shape.latents
     if width < 192:
         raise ValueError(f"the KLT start needs a width of at least 192 (64 pixels of 3 colours), not {width}")
-    batches = [torch.from_numpy(crops.batch(200)).float() / 255 - 0.5 for _ in range(count // 200)]
+    draws = [Draws(seed, i, 200, photographs.device) for i in range(count // 200)]
+    batches = [photographs.crops(d, 64).cpu() / 255 - 0.5 for d in draws]
     patches = [F.pixel_unshuffle(x, 8) for x in batches]
     basis8 = _basis(torch.cat([p.movedim(1, -1).reshape(-1, 192)[::7] for p in patches]))
     groups = [F.pixel_unshuffle(torch.einsum("oc,bchw->bohw", basis8, p), 2) for p in patches]

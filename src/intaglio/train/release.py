@@ -1,7 +1,6 @@
-"""From a checkpoint to the package that ships: calibrated tables, the card, and later the measured figures.
+"""From a trained network to the package that ships: counted tables and a card; later what was measured, for the card.
 
-    python -m intaglio.train.release package CHECKPOINT --pack out/train --sources CSV --out NAME.itgm
-    python -m intaglio.train.release figures NAME.itgm KODAK.json
+    python -m intaglio.train.release PACKAGE.itgm [--sources CSV] [--figures JSON] [--realism 0.8] [--note TEXT]
 """
 
 from __future__ import annotations
@@ -12,37 +11,33 @@ import csv
 import json
 from pathlib import Path
 
-import torch
-
+from ..errors import BadInput, IntaglioError
 from ..nn.codec import LAMBDA_MAX, LAMBDA_MIN, Codec
-from ..nn.transforms import Shape
 from ..package import Package
 from ..writing import write_bytes
 from . import calibrate, export, macs
-from .data import Crops
+from .data import Photographs
 
-LIMITS = (
+FIDELITY_LIMITS = (
     "Distortion-trained: it invents no detail, and its realism dial is inert (every value decodes alike). "
     "Trained on photographs: text, line art and screenshots cost more bytes than they should. "
     "Not for medical diagnosis or evidence."
 )
+REALISM_LIMITS = (
+    "Not for medical diagnosis or evidence: realism above 0 invents detail, and the less so the more bytes a file has. "
+    "Trained on photographs: text, line art and screenshots cost more bytes than they should."
+)
 
 
-def load(checkpoint: Path) -> tuple[Codec, dict]:
-    """The network of a checkpoint, and the rest of what it holds."""
-    state = torch.load(checkpoint, weights_only=True)
-    codec = Codec(Shape(**state["shape"]))
-    codec.load_state_dict(state["codec"])
-    return codec.eval(), state
-
-
-def package(codec: Codec, name: str, crops: Crops, pictures: int, training: dict, licences: dict[str, int]) -> Package:
+def package(
+    codec: Codec, name: str, photographs: Photographs, pictures: int, training: dict, limits: str = FIDELITY_LIMITS
+) -> Package:
     """Export with tables calibrated on `pictures` crops, and complete the card."""
-    tables = calibrate.tables(calibrate.counts(codec, crops, pictures))
+    tables = calibrate.tables(calibrate.counts(codec, photographs, pictures))
     card = {
         "name": name, "licence": "Apache-2.0", "realism": 0.0,
-        "recipe": {"module": "intaglio.recipes.intaglio1", "lambda": [LAMBDA_MIN, LAMBDA_MAX]},
-        "training": training, "data": {"photographs": sum(licences.values()), "licences": licences}, "limits": LIMITS,
+        "recipe": {"module": "intaglio.recipes", "lambda": [LAMBDA_MIN, LAMBDA_MAX]},
+        "training": training, "data": {"photographs": len(photographs.index["entries"])}, "limits": limits,
     }
     result = export.export(codec, card, tables)
     graphs = {key[:-5]: value for key, value in result.members.items() if key.endswith(".onnx")}
@@ -52,37 +47,45 @@ def package(codec: Codec, name: str, crops: Crops, pictures: int, training: dict
     return result
 
 
+def licences(sources: Path) -> dict[str, int]:
+    """How many photographs have which licence, from a CSV with a column `licence`, a row a photograph."""
+    with sources.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "licence" not in rows[0]:
+        raise BadInput(f"{sources}: has no column `licence`; give a CSV with a row for each photograph")
+    return dict(collections.Counter(row["licence"] for row in rows))
+
+
+def complete(
+    old: Package, sources: Path | None, figures: list[Path], realism: float | None, note: str
+) -> Package:
+    """The same model with more on its card; the fingerprint is of the graphs and tables, so it stays."""
+    card = dict(old.card)
+    if sources is not None:
+        found = licences(sources)
+        card["data"] = {"photographs": sum(found.values()), "licences": found}
+    for path in figures:
+        card["figures"] = {**card.get("figures", {}), **json.loads(path.read_text())}
+    if realism is not None:
+        card["realism"] = realism
+    if note:
+        card["training"] = {**card.get("training", {}), "note": note}
+    return Package(card, old.members)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = p.add_subparsers(dest="command", required=True)
-    make = commands.add_parser("package")
-    make.add_argument("checkpoint", type=Path)
-    make.add_argument("--pack", type=Path, required=True, help="photographs packed by intaglio.train.data.pack")
-    make.add_argument("--sources", type=Path, help="CSV with a column `licence`, a row a photograph")
-    make.add_argument("--name", default="intaglio1-small")
-    make.add_argument("--note", default="", help="how it was trained, for the card")
-    make.add_argument("--pictures", type=int, default=640, help="crops that the tables are calibrated on")
-    make.add_argument("--out", type=Path, required=True)
-    figures = commands.add_parser("figures")
-    figures.add_argument("package", type=Path)
-    figures.add_argument("json", type=Path, help="what `python -m intaglio.bench.kodak --json` wrote")
+    p.add_argument("package", type=Path)
+    p.add_argument("--sources", type=Path, help="CSV with a column `licence`, a row a photograph")
+    p.add_argument("--figures", type=Path, action="append", default=[], help="JSON object of measured figures")
+    p.add_argument("--realism", type=float, help="the default of the dial, 0 to 1")
+    p.add_argument("--note", default="", help="how it was trained")
     a = p.parse_args()
-    if a.command == "figures":
-        old = Package.read(a.package)
-        measured = json.loads(a.json.read_text())
-        rows = [{k: round(v, 4) for k, v in row.items()} for row in measured["curves"]["intaglio"]]
-        card = {**old.card, "figures": {"pictures": measured["pictures"], "rows": rows, "bd_rate": measured["bd_rate"]}}
-        write_bytes(a.package, Package(card, old.members).to_bytes())
-        return
-    codec, state = load(a.checkpoint)
-    licences: dict[str, int] = {}
-    if a.sources:
-        with a.sources.open(newline="") as file:
-            licences = dict(collections.Counter(row["licence"] for row in csv.DictReader(file)))
-    training = {"pixels": state["pixels"], "steps": state["step"], "note": a.note}
-    result = package(codec, a.name, Crops(a.pack, 256, 7), a.pictures, training, licences)
-    write_bytes(a.out, result.to_bytes())
-    print(f"{a.out}: {len(result.to_bytes()) / 1e6:.2f} MB, fingerprint {result.card['fingerprint']}")
+    try:
+        result = complete(Package.read(a.package), a.sources, a.figures, a.realism, a.note)
+        write_bytes(a.package, result.to_bytes())
+    except (IntaglioError, OSError, ValueError) as e:
+        p.exit(1, f"{p.prog}: {e}\n")
 
 
 if __name__ == "__main__":

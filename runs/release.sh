@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# The released model, from photographs to package, in legs that end inside a time box:
+#   fidelity   rate + lambda(q) MSE at every q          -> OUT/fidelity
+#   realism    the dial, from the same bytes            -> OUT/realism (and OUT/NAME.itgm, completed)
+#
+#   runs/release.sh [options] PHOTOS OUT
+#     --size small|full      which network [small]
+#     --leg fidelity|realism|all                                          [all]
+#     --minutes N            time box of each leg, export and all [24]
+#     --warm FILE            package or checkpoint that the fidelity leg starts from [the KLT]
+#     --sources CSV          a row a photograph with a column `licence`, for the card
+#     --pieces DIR           cut each leg's checkpoint into files below 16 MiB there
+#     --rehearse             20 steps a leg on the CPU, export, encode, decode: is everything in place?
+#     -- OPTIONS             passed on to `intaglio train` (--device cuda --bfloat16 --compile, --resume, ...)
+#
+# The realism leg needs the frozen backbones' weights: name their folder in INTAGLIO_WEIGHTS.
+# On several GPUs: INTAGLIO="torchrun --nproc-per-node 8 -m intaglio" runs/release.sh ...
+set -euo pipefail
+size=small leg=all minutes=24 warm= sources= pieces= rehearse= more=()
+usage() { sed -n '2,18s/^# \{0,1\}//p' "$0"; exit "$1"; }
+positional=()
+while (($#)); do
+  case $1 in
+    --size) size=$2; shift 2 ;;
+    --leg) leg=$2; shift 2 ;;
+    --minutes) minutes=$2; shift 2 ;;
+    --warm) warm=$2; shift 2 ;;
+    --sources) sources=$2; shift 2 ;;
+    --pieces) pieces=$2; shift 2 ;;
+    --rehearse) rehearse=1; shift ;;
+    --help) usage 0 ;;
+    --) shift; more=("$@"); break ;;
+    -*) echo "$0: unknown option $1" >&2; usage 2 >&2 ;;
+    *) positional+=("$1"); shift ;;
+  esac
+done
+((${#positional[@]} == 2)) || { echo "$0: give PHOTOS and OUT" >&2; usage 2 >&2; }
+photos=${positional[0]} out=${positional[1]}
+case $size in small) name=intaglio1-small ;; full) name=intaglio1 ;; *) echo "$0: --size small or full" >&2; exit 2 ;; esac
+case $leg in fidelity | realism | all) ;; *) echo "$0: --leg fidelity, realism or all" >&2; exit 2 ;; esac
+python=${PYTHON:-python}
+intaglio=${INTAGLIO:-$python -m intaglio}
+box=(--minutes "$minutes")
+if [[ $rehearse ]]; then
+  box=(--steps 20 --batch 2 --device cpu)
+  out=$out/rehearsal
+  rm -rf "$out"
+fi
+mkdir -p "$out"
+
+train() { # RECIPE FOLDER [options]
+  local recipe=$1 folder=$2
+  shift 2
+  # shellcheck disable=SC2086  # a launcher is several words
+  $intaglio train "$recipe" --data "$photos" --out "$folder" "${box[@]}" "$@" ${more[@]+"${more[@]}"}
+  if [[ $pieces ]]; then "$python" -m intaglio.train.pieces cut "$folder/last.pt" "$pieces/$(basename "$folder")"; fi
+}
+
+last=$out/fidelity
+if [[ $leg != realism ]]; then
+  train "$name" "$out/fidelity" ${warm:+--warm "$warm"}
+fi
+if [[ $leg != fidelity ]]; then
+  if [[ $leg == realism && $warm ]]; then start=$warm; else start=$out/fidelity/last.pt; fi
+  train "$name-realism" "$out/realism" --warm "$start"
+  last=$out/realism
+fi
+cp "$last"/*.itgm "$out/$name.itgm"
+"$python" -m intaglio.train.release "$out/$name.itgm" ${sources:+--sources "$sources"} \
+  --note "runs/release.sh, size $size, legs of $minutes minutes"
+if [[ $rehearse ]]; then
+  picture=$(find "$photos" -type f | sort | head -1)
+  $python -m intaglio roundtrip "$picture" --model "$out/$name.itgm" -o "$out/picture.png" --keep-itg --overwrite
+fi
+echo "$out/$name.itgm"

@@ -1,0 +1,123 @@
+"""Stage 2 of the released model: the realism dial.
+
+Only the dial learns: what is added, in proportion to the realism r, to the weights of the synthesis at 1/8 and of its
+entry and exit (`nn.transforms.Dialled`). The encoder, the prior and the decoder at r = 0 stay as stage 1 left them, so a file is the
+same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a batch: 1 in two
+of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
+
+    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c adversarial)
+
+The dial is a path through the space of networks, trained all along it, and not a blend of two pictures.
+
+The discriminator looks through frozen features (Projected GANs, Sauer et al. 2021): a plain patch discriminator stayed
+at chance against this decoder, where heads on features learn within dozens of steps. It learns alone first
+(`head_start`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadInput
+from ..losses.mobilenet import MobileNetDistance
+from ..losses.vgg import VGGDistance
+from ..nn.codec import STEPS, Codec, rate_weight
+from ..nn.discriminators.projected import Projected
+from ..package import Package
+from ..train import release
+from ..train.data import Photographs
+from ..train.draws import Draws
+from ..train.game import Game
+from ..train.recipe import Opponent, Outputs, Term
+from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
+
+
+def dial(out: Outputs) -> Tensor:
+    """r of each picture (batch,)."""
+    assert out.realism is not None
+    return out.realism
+
+
+@dataclass(frozen=True)
+class Realism1(Intaglio1):
+    """Stage 2, realism: the synthesis learns to print at every position of the dial, from the same bytes."""
+
+    name: str = "intaglio1-small-realism"
+    crop: int = 128
+    batch: int = 6
+    rate: float = 5e-4
+    kept: float = 0.3  # share of the MSE's weight that is left at r = 1
+    vgg: float = 0.7  # weights at r = 1, of losses that are relative to the features' own energy
+    mobilenet: float = 0.2
+    fooling: float = 0.6
+    glimpses: int = 4  # pictures of a batch that VGG sees
+    glimpse: int = 80  # side of the part of them that it sees, pixels
+    critic_rate: float = 5e-4
+    head_start: int = 100
+
+    @cached_property
+    def _vgg(self) -> VGGDistance:
+        return VGGDistance(convolutions=7, kind="unit")
+
+    @cached_property
+    def _mobilenet(self) -> MobileNetDistance:
+        return MobileNetDistance(taps=("block_2", "block_5", "block_12"))
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"vgg": self._vgg, "mobilenet": self._mobilenet}
+
+    def start(self, network: Codec, photographs: Photographs, seed: int) -> None:
+        raise BadInput(f"{self.name} is a second stage: give the first one's package or checkpoint with --warm")
+
+    def trainable(self, network: Codec) -> Iterable[nn.Parameter]:
+        return (p for name, p in network.synthesis.named_parameters() if "dial_" in name)
+
+    def compile(self, network: Codec) -> None:
+        network.synthesis.compile()
+
+    def draw_q(self, draws: Draws) -> Tensor:
+        """The smaller of two steps, (batch, 1, 1): the fewer the bytes, the more there is to invent."""
+        return draws.integers(STEPS, 1, 1, 2).amin(-1).float()
+
+    def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
+        q = self.draw_q(draws).to(x.device)
+        r = 1.0 if draws.shared() < 2 / 3 else draws.shared()
+        corner = draws.uniform(2).to(x.device)
+        with torch.no_grad():
+            latent, t, bits = network.code(x, q)
+        x_hat = network.synthesis(latent, t, x.new_full((1,), r))
+        return Outputs(x, x_hat, bits, latent, q[:, 0, 0], x.new_full((len(x),), r),
+                       {"lambda": rate_weight(q), "corner": corner})
+
+    def _glimpsed(self, out: Outputs) -> Tensor:
+        """The VGG distance of a part of the first few pictures; 0 for the others, more for those, so the mean holds."""
+        n, side = min(self.glimpses, len(out.x)), self.glimpse
+        top, left = (out.extra["corner"][0] * (out.x.shape[2] - side + 1)).long().tolist()
+        parts = [p[:n, :, top : top + side, left : left + side] for p in (out.x_hat, out.x)]
+        seen = self._vgg(*parts) * (len(out.x) / n)
+        return torch.cat([seen, seen.new_zeros(len(out.x) - n)])
+
+    def terms(self) -> list[Term]:
+        return [
+            Term("mse", weighted_mse, lambda out: normaliser(out) * (1 - (1 - self.kept) * dial(out))),
+            Term("vgg", self._glimpsed, lambda out: self.vgg * dial(out)),
+            Term("mobilenet", lambda out: self._mobilenet(out.x_hat, out.x), lambda out: self.mobilenet * dial(out)),
+        ]
+
+    def opponents(self) -> dict[str, Opponent]:
+        if not self.fooling:
+            return {}
+        game = Game(Projected(latents=self.shape.latents), "hinge")
+        return {"projected": Opponent(game, lambda out: self.fooling * dial(out), counts=dial)}
+
+    def package(self, network: Codec, photographs: Photographs, training: dict, pictures: int) -> Package:
+        return release.package(network, self.release, photographs, pictures, training, release.REALISM_LIMITS)
+
+
+small = Realism1()
+full = Realism1("intaglio1-realism", shape=FULL, crop=256, batch=16, glimpses=16, glimpse=256, release="intaglio1")

@@ -1,0 +1,108 @@
+"""A training from the command line's words: pack the photographs, train, export. Also the export alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import BadInput
+from ..recipes import recipe as named
+from ..writing import write_bytes
+from . import checkpoint, parallel
+from .data import Photographs, pack
+from .loop import Options, Trainer
+from .recipe import Recipe
+
+RESERVE_SHARE, RESERVE_MINUTES = 0.15, 2.0  # of a time box so much, but no more, is left for the export
+PICTURES = 640  # crops that a package's tables are counted on
+
+
+def prepare(data: Path, out: Path) -> Path:
+    """The pack to train on: `data` itself if it is one (NAME for NAME.u8 and NAME.json), else that of the folder
+    `data`, which is made in `out` on the first call. Raises BadInput."""
+    if data.with_suffix(".json").is_file() and data.with_suffix(".u8").is_file():
+        return data
+    if not data.is_dir():
+        raise BadInput(f"{data}: is neither a folder of photographs nor a pack of them; give one with --data")
+    target = out / "photographs"
+    if not target.with_suffix(".json").is_file():
+        pack(data, target)
+    return target
+
+
+def change(recipe: Recipe, **numbers: Any) -> Recipe:
+    """The recipe with those of its numbers changed that are not None. Raises BadInput for ones it cannot have."""
+    given = {k: v for k, v in numbers.items() if v is not None}
+    if given.get("crop", 64) % 64 or given.get("crop", 64) <= 0:
+        raise BadInput(f"--crop {given['crop']}: give a multiple of 64 pixels")
+    return dataclasses.replace(recipe, **given)
+
+
+def device_of(name: str) -> str:
+    """"cpu" or "cuda", whichever `name` ("auto", "cpu", "cuda") means here. Raises BadInput where there is no GPU."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return name
+
+
+def train(name: str, data: Path, options: Options, threads: int | None = None, **numbers: Any) -> None:
+    """Train the recipe `name`; leaves last.pt, log.jsonl, strips and the package NAME.itgm in options.out.
+
+    The package is made inside the time box: a part of it is kept back. Under torchrun, the first process writes.
+    """
+    recipe = change(named(name), **numbers)
+    device = device_of(options.device)
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32: its 11 bits carry the prior's 8-bit integers exactly
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    last = options.out / "last.pt"
+    if last.exists() and not options.resume:
+        raise BadInput(f"{options.out}: holds a run already; go on with it (--resume) or choose another --out")
+    if options.resume and not last.exists():
+        raise BadInput(f"{options.out}: holds no run to resume (no last.pt); leave --resume out to start one")
+    rank, _, world = parallel.join()
+    try:
+        if rank == 0:
+            options.out.mkdir(parents=True, exist_ok=True)
+            source = prepare(data, options.out)
+        parallel.wait(world)
+        source = source if rank == 0 else prepare(data, options.out)
+        photographs = Photographs(source, device)
+        minutes = options.minutes - min(RESERVE_MINUTES, RESERVE_SHARE * options.minutes)
+        trainer = Trainer(recipe, photographs, dataclasses.replace(options, device=device, minutes=minutes))
+        trainer.run()
+        if rank == 0:
+            write(recipe, trainer.averaged(), photographs, trainer.training(), options.out / f"{recipe.name}.itgm")
+    finally:
+        parallel.leave()
+
+
+def write(
+    recipe: Recipe, network: torch.nn.Module, photographs: Photographs, training: dict, target: Path,
+    pictures: int = PICTURES,
+) -> None:
+    """Export a trained network to the package `target`, and say so."""
+    package = recipe.package(network, photographs, training, pictures)
+    data = package.to_bytes()
+    write_bytes(target, data)
+    print(f"{target}: {len(data) / 1e6:.2f} MB, fingerprint {package.card['fingerprint']}")
+
+
+def export(run: Path, data: Path, target: Path | None, pictures: int = PICTURES) -> None:
+    """Export the last checkpoint of the run in the folder `run` (or a checkpoint file). Raises BadInput."""
+    source = run / "last.pt" if run.is_dir() else run
+    state = checkpoint.load(source)
+    recipe = named(state["recipe"])
+    network = recipe.network()
+    checkpoint.fill(network, state["ema"], source)
+    photographs = Photographs(prepare(data, source.parent))
+    target = target or source.parent / f"{recipe.name}.itgm"
+    write(recipe, network.eval(), photographs, state["training"], target, pictures)

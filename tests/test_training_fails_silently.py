@@ -1,0 +1,129 @@
+"""Hazards: a dead training burns its hours, a wrong checkpoint is trained on, cut checkpoints are joined wrong."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_training_starts_wrong import EXAMPLES
+from tiny_recipe import TINY, Tiny
+
+from intaglio.errors import BadInput, CorruptFile
+from intaglio.nn.codec import Codec
+from intaglio.train import checkpoint, pieces
+from intaglio.train.alarms import Alarms, Stopped
+from intaglio.train.data import Photographs, pack
+from intaglio.train.draws import Draws
+from intaglio.train.loop import Options, Trainer
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weights(tmp_path):
+    pack(EXAMPLES, tmp_path / "photos")
+    trainer = Trainer(Tiny(fooling=0), Photographs(tmp_path / "photos"), Options(tmp_path, steps=5))
+    trainer.step(0.0)
+    trainer.terms.append(type(trainer.terms[0])("poison", lambda out: out.x_hat.mean((1, 2, 3)) * float("nan")))
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    with pytest.raises(Stopped, match="not finite"):
+        trainer.step(0.5)
+    assert all(torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
+
+
+@pytest.mark.parametrize(("row", "sentence"), [
+    ({"bpp": 1e-6}, "dead"),
+    ({"games": {"patch": {"accuracy": 0.999}}}, "discriminator patch"),
+    ({"bpp": 0.5}, "target"),
+])
+def test_alarms_ring_when_it_stays_bad_and_not_before(row, sentence):
+    good = {"step": 0, "share": 0.9, "bpp": 0.14, "games": {"patch": {"accuracy": 0.8}}}
+    alarms = Alarms(patience=4, target_bpp=0.14)
+    for _ in range(3):
+        alarms.watch(good | row)
+    alarms.watch(good)
+    for _ in range(3):
+        alarms.watch(good | row)
+    with pytest.raises(Stopped, match=sentence):
+        alarms.watch(good | row)
+
+
+def test_a_rate_far_off_its_target_is_forgiven_in_the_first_half():
+    alarms = Alarms(patience=2, target_bpp=0.14)
+    for _ in range(5):
+        alarms.watch({"step": 1, "share": 0.4, "bpp": 0.9})
+
+
+def test_checkpoints_are_cut_and_joined(tmp_path):
+    source = tmp_path / "last.pt"
+    source.write_bytes(np.random.default_rng(0).bytes(300_000))
+    written = pieces.cut(source, tmp_path / "cut", mib=0.1)
+    assert len(written) == 4 and all(p.stat().st_size <= 0.1 * 2**20 for p in written)
+    pieces.join(tmp_path / "cut", tmp_path / "again.pt")
+    assert (tmp_path / "again.pt").read_bytes() == source.read_bytes()
+    damaged = bytearray(written[1].read_bytes())
+    damaged[7] ^= 1
+    written[1].write_bytes(bytes(damaged))
+    with pytest.raises(CorruptFile, match="copy the folder again"):
+        pieces.join(tmp_path / "cut", tmp_path / "again.pt")
+    written[1].unlink()
+    with pytest.raises(BadInput, match=r"last.pt.001 of 3 pieces are missing"):
+        pieces.join(tmp_path / "cut", tmp_path / "again.pt")
+
+
+def test_a_smaller_checkpoint_cut_into_the_same_folder_leaves_no_old_pieces(tmp_path):
+    source = tmp_path / "last.pt"
+    for size in (300_000, 1000):
+        source.write_bytes(bytes(size))
+        pieces.cut(source, tmp_path / "cut", mib=0.1)
+    pieces.join(tmp_path / "cut", tmp_path / "again.pt")
+    assert (tmp_path / "again.pt").stat().st_size == 1000
+    assert len(list((tmp_path / "cut").iterdir())) == 2
+
+
+def test_another_networks_weights_are_refused(tmp_path):
+    network = Codec(TINY)
+    weights = network.state_dict()
+    wrong = dict(weights, log_gain=torch.zeros(3, 3))
+    with pytest.raises(BadInput, match="another network"):
+        checkpoint.fill(Codec(TINY), wrong, tmp_path / "x.pt")
+    grown = {k: v for k, v in weights.items() if not k.startswith("synthesis.stage8.0")}
+    assert all(k.startswith("synthesis.stage8.0") for k in checkpoint.fill(Codec(TINY), grown, tmp_path / "x.pt"))
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, content):
+    path = tmp_path / "last.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadInput, match="checkpoint"):
+        checkpoint.load(path)
+
+
+def test_a_pack_that_is_damaged_is_refused(tmp_path):
+    pack(EXAMPLES, tmp_path / "photos")
+    (tmp_path / "photos.u8").write_bytes(b"short")
+    with pytest.raises(BadInput, match="pack"):
+        Photographs(tmp_path / "photos")
+
+
+def test_crops_show_pictures_as_they_are(tmp_path):
+    """Every crop is a piece of the picture or its mirror image, and both occur."""
+    picture = np.random.default_rng(1).integers(0, 256, (80, 100, 3), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture).save(tmp_path / "in" / "a.png")
+    pack(tmp_path / "in", tmp_path / "p")
+    crops = Photographs(tmp_path / "p").crops(Draws(0, 0, 16), 64).byte().permute(0, 2, 3, 1).numpy()
+    windows = {picture[y : y + 64, x : x + 64].tobytes(): False for y in range(17) for x in range(37)}
+    windows |= {picture[y : y + 64, x : x + 64][:, ::-1].tobytes(): True for y in range(17) for x in range(37)}
+    assert {windows[c.tobytes()] for c in crops} == {False, True}
+
+
+def test_zoomed_crops_are_shrunk_and_stay_in_range(tmp_path):
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(1).integers(0, 2, (200, 200, 3), dtype=np.uint8) * 255
+    Image.fromarray(noise).save(tmp_path / "in" / "a.png")
+    pack(tmp_path / "in", tmp_path / "p")
+    photographs = Photographs(tmp_path / "p")
+    plain = photographs.crops(Draws(0, 3, 8), 64)
+    small = photographs.crops(Draws(0, 3, 8), 64, zoom=3.0, colour=0.1)
+    assert small.shape == plain.shape and small.min() >= 0 and small.max() <= 255
+    assert small.std() < 0.8 * plain.std(), "shrinking averages neighbours"
+    with pytest.raises(BadInput, match="crop of 256"):
+        photographs.crops(Draws(0, 0, 1), 256)
