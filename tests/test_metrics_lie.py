@@ -9,7 +9,6 @@ import torch
 from photographs import crop, noisy, rounded
 from scipy import special, stats
 
-from intaglio.errors import BadInput
 from intaglio.metrics import fidelity
 from intaglio.metrics.dists import CHANNELS, DISTS, l2_pool
 from intaglio.metrics.inception_score import inception_score
@@ -51,7 +50,7 @@ def test_rates_of_a_file_by_hand():
     assert fidelity.compression_ratio(12_000, 320, 300) == 24
     assert fidelity.compression_ratio(3 * 7 * 5, 7, 5) == 1
     for bad in ((0, 8, 8), (10, 0, 8), (10, 8, -1)):
-        with pytest.raises(BadInput, match="positive"):
+        with pytest.raises(ValueError, match="positive"):
             fidelity.bpp(*bad)
 
 
@@ -105,7 +104,7 @@ def test_dists_by_its_definition(photo):
     assert values[0].item() == pytest.approx(expected, abs=1e-5) and expected > 0.01
     assert abs(values[1].item()) < 1e-6
     assert metric(batch(b), batch(a)).item() == pytest.approx(expected, abs=1e-5)
-    with pytest.raises(BadInput, match="shapes"):
+    with pytest.raises(ValueError, match="shapes"):
         metric(batch(a), batch(a[:20]))
 
 
@@ -153,7 +152,7 @@ def test_inception_score_of_known_cases():
     assert (mean, deviation) == pytest.approx((3, 2))  # 5 and 1
     assert inception_score(sure + 1000)[0] == pytest.approx(5)  # nothing overflows
     for bad in ((np.zeros((0, 5)), 1), (np.zeros((3, 5)), 4), (np.zeros(5), 1)):
-        with pytest.raises(BadInput):
+        with pytest.raises(ValueError):
             inception_score(*bad)
 
 

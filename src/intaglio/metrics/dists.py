@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import BadInput
 from ..nn.backbones.vgg import VGG
 from ..nn.backbones.weights import MissingWeights, WrongWeights, load
 
@@ -68,7 +67,7 @@ class DISTS(nn.Module):
 
     folder: where the files are, see `weights.find`; VGG's is checked by the eight digits of its SHA-256 that are
     public. trunk and trained: tensors instead of files ("features.0.weight", ...; "alpha" and "beta"), for tests of
-    the arithmetic. Raises MissingWeights, WrongWeights; BadInput where the pictures differ in shape.
+    the arithmetic. Raises MissingWeights, WrongWeights; ValueError where the pictures differ in shape.
     """
 
     alpha: Tensor
@@ -94,7 +93,7 @@ class DISTS(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         if x.shape != y.shape:
-            raise BadInput(f"pictures of shapes {tuple(x.shape)} and {tuple(y.shape)} cannot be compared")
+            raise ValueError(f"pictures of shapes {tuple(x.shape)} and {tuple(y.shape)} cannot be compared")
         luminance, structure = [], []
         for a, b in zip((x / 255, *self.trunk(x).values()), (y / 255, *self.trunk(y).values()), strict=True):
             mean_a, mean_b = a.mean((2, 3), keepdim=True), b.mean((2, 3), keepdim=True)

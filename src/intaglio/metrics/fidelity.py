@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import BadInput
-
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003, table of section 3.2
 
 
@@ -40,16 +38,16 @@ def psnr_y(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 def bpp(size: int, width: int, height: int) -> float:
     """8 size / (width height): bits of a whole file of `size` bytes for each pixel; lower is better, above 0.
 
-    Headers and metadata count: it is what the file takes on a disk. BadInput where a number is not positive."""
+    Headers and metadata count: it is what the file takes on a disk. ValueError where a number is not positive."""
     if min(size, width, height) <= 0:
-        raise BadInput(f"no rate of {size} bytes for {width} x {height} pixels: all three must be positive")
+        raise ValueError(f"no rate of {size} bytes for {width} x {height} pixels: all three must be positive")
     return 8 * size / (width * height)
 
 
 def compression_ratio(size: int, width: int, height: int) -> float:
     """24 / bpp: how many times smaller the file is than its pixels at 8 bits for each of R, G and B; higher is better.
 
-    BadInput where a number is not positive."""
+    ValueError where a number is not positive."""
     return 24 / bpp(size, width, height)
 
 
@@ -89,10 +87,11 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
     Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment" (2003), equation 7:
     contrast-structure terms of five scales (2x2 mean and decimation between them), the luminance term at the coarsest.
-    Negative terms are clipped at 0. Both sides must be at least 161 pixels, else ValueError.
+    Negative terms are clipped at 0. Both sides must be at least 176 pixels, else ValueError: the window's 11 at a
+    sixteenth of the size.
     """
-    if min(a.shape[:2]) < 161:
-        raise ValueError(f"MS-SSIM needs sides of at least 161 pixels, not {a.shape[1]} x {a.shape[0]}")
+    if min(a.shape[:2]) < 176:
+        raise ValueError(f"MS-SSIM needs sides of at least 176 pixels, not {a.shape[1]} x {a.shape[0]}")
     x, y = _planes(a), _planes(b)
     score = torch.ones(x.shape[0], dtype=torch.float64)
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):

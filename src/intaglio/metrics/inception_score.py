@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadInput
-
 
 def inception_score(logits: NDArray, splits: int = 1) -> tuple[float, float]:
     """exp(mean KL(p(class | picture) || p(class))), 1..classes, higher is better: mean and deviation over the splits.
@@ -15,11 +13,11 @@ def inception_score(logits: NDArray, splits: int = 1) -> tuple[float, float]:
     says of each picture before the softmax. The authors' program takes them without the classifier's bias
     (`InceptionFull.logits(features, bias=False)`), of 50000 pictures in 10 splits. Fewer pictures give smaller figures:
     compare only figures of the same number, or with the originals' own. It says nothing about fidelity: a decoder may
-    beat the originals. BadInput where there are fewer pictures than splits, or none.
+    beat the originals. ValueError where there are fewer pictures than splits, or none.
     """
     logits = np.asarray(logits, float)
     if logits.ndim != 2 or not 1 <= splits <= len(logits):
-        raise BadInput(f"an Inception Score in {splits} splits needs as many pictures, not logits of {logits.shape}")
+        raise ValueError(f"an Inception Score in {splits} splits needs as many pictures, not logits of {logits.shape}")
     log_p = logits - logits.max(1, keepdims=True)
     log_p -= np.log(np.exp(log_p).sum(1, keepdims=True))
     scores = []

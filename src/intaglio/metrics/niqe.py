@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import BadInput
 from ..nn.backbones.weights import WrongWeights, load
 
 Array = NDArray[np.float64]
@@ -139,12 +138,12 @@ class NIQE:
     def features(self, picture: NDArray[np.uint8]) -> Array:
         """The features (blocks, 36) of a picture (h, w, 3) of RGB or (h, w) of grey; rows of NaN where there are none.
 
-        BadInput where it holds fewer than two blocks."""
+        ValueError where it holds fewer than two blocks."""
         grey = np.round(picture @ _TO_GREY) if picture.ndim == 3 else picture.astype(float)
         rows, columns = (side // BLOCK for side in grey.shape)
         if rows * columns < 2:
             size = f"{grey.shape[1]} x {grey.shape[0]}"
-            raise BadInput(f"{size} pixels are too few for NIQE: it needs two blocks of {BLOCK} x {BLOCK} or more")
+            raise ValueError(f"{size} pixels are too few for NIQE: it needs two blocks of {BLOCK} x {BLOCK} or more")
         grey = grey[: rows * BLOCK, : columns * BLOCK]
         scales = []
         for side in (BLOCK, BLOCK // 2):
@@ -155,11 +154,11 @@ class NIQE:
     def __call__(self, picture: NDArray[np.uint8]) -> float:
         """The figure for a picture (h, w, 3) of RGB or (h, w) of grey, uint8.
 
-        BadInput where it holds fewer than two blocks that have any texture."""
+        ValueError where it holds fewer than two blocks that have any texture."""
         features = self.features(picture)
         features = features[~np.isnan(features).any(1)]
         if len(features) < 2:
-            raise BadInput("NIQE needs two blocks with some texture or more; this picture is flat nearly everywhere")
+            raise ValueError("NIQE needs two blocks with some texture or more; this picture is flat nearly everywhere")
         difference = features.mean(0) - self.mean
         spread = (np.cov(features, rowvar=False) + self.covariance) / 2
         return math.sqrt(max(float(difference @ np.linalg.pinv(spread) @ difference), 0.0))
