@@ -129,8 +129,8 @@ class Package:
 
 
 def _unzip(data: bytes) -> dict[str, bytes]:
-    """Members of a zip by name. Whatever the bytes are, they are together no larger than LIMIT, and no more of a member is
-    ever expanded than the size that the directory states."""
+    """Members of a zip by name. Whatever the bytes are, they are together no larger than LIMIT, and no more of a member
+    is ever expanded than the size that the directory states."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
         if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):

@@ -20,8 +20,8 @@ def distance(
     "squared": d_l = mean (hat - reference)^2; "absolute": mean |hat - reference|; both in the features' own units.
     "relative": mean (hat - reference)^2 / mean reference^2, which has no units, so that taps and networks of any scale
     count alike. "unit": at every place both feature vectors are divided by their length, and d_l = mean over places of
-    |difference|^2, 0..4: direction alone counts, dark places as much as bright ones (LPIPS with weights of 1). Other means
-    are over channels and places. A tap that `weights` does not name weighs 1. Raises BadInput for
+    |difference|^2, 0..4: direction alone counts, dark places as much as bright ones (LPIPS with weights of 1). Other
+    means are over channels and places. A tap that `weights` does not name weighs 1. Raises BadInput for
     another kind, and for weights of taps that are not there.
     """
     if kind not in KINDS:

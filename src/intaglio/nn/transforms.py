@@ -29,16 +29,19 @@ class Shape:
     synthesis_blocks: tuple[int, int] = (3, 2)
 
 
-class Dialled(nn.Conv2d):
+class Dialled(nn.Module):
     """A convolution with weights W + r D, r being the realism (one number): D is what the dial adds, 0 at the start.
 
-    At r = 0 it is the convolution W, whatever D has learned, so realism costs the least-distorted picture nothing. r must
-    be the same for the whole batch.
+    At r = 0 it is the convolution W, whatever D has learned, so realism costs the least-distorted picture nothing. r is
+    the same for the whole batch.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, padding: int = 0, groups: int = 1):
-        super().__init__(inputs, outputs, kernel, padding=padding, groups=groups)
-        assert self.bias is not None
+        super().__init__()
+        start = nn.Conv2d(inputs, outputs, kernel, padding=padding, groups=groups)
+        assert start.bias is not None
+        self.padding, self.groups = padding, groups
+        self.weight, self.bias = start.weight, start.bias
         self.dial_weight = nn.Parameter(torch.zeros_like(self.weight))
         self.dial_bias = nn.Parameter(torch.zeros_like(self.bias))
 
@@ -46,7 +49,6 @@ class Dialled(nn.Conv2d):
         """realism: any shape of one element."""
         r = realism.reshape(1)
         weight = self.weight + r.reshape(1, 1, 1, 1) * self.dial_weight
-        assert self.bias is not None
         return F.conv2d(x, weight, self.bias + r * self.dial_bias, padding=self.padding, groups=self.groups)
 
 
@@ -74,7 +76,6 @@ class DialledBlock(nn.Module):
         self.expand = Dialled(channels, 2 * channels, 1)
         self.project = Dialled(2 * channels, channels, 1)
         nn.init.zeros_(self.project.weight)
-        assert self.project.bias is not None
         nn.init.zeros_(self.project.bias)
 
     def forward(self, x: Tensor, realism: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Stage 2 of the released model: the realism dial.
 
 Only the dial learns: what is added, in proportion to the realism r, to the weights of the synthesis at 1/8 and of its
-entry and exit (`nn.transforms.Dialled`). The encoder, the prior and the decoder at r = 0 stay as stage 1 left them, so a file is the
-same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a batch: 1 in two
-of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
+entry and exit (`nn.transforms.Dialled`). The encoder, the prior and the decoder at r = 0 stay as stage 1 left them: a
+file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a
+batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
     (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c adversarial)
 
@@ -16,7 +16,7 @@ at chance against this decoder, where heads on features learn within dozens of s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,6 +37,11 @@ from ..train.recipe import Opponent, Outputs, Term
 from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
 
 
+def projected(latents: int) -> Projected:
+    """The released discriminator: heads on MobileNetV2, told the latent."""
+    return Projected(latents=latents)
+
+
 def dial(out: Outputs) -> Tensor:
     """r of each picture (batch,)."""
     assert out.realism is not None
@@ -55,6 +60,8 @@ class Realism1(Intaglio1):
     vgg: float = 0.7  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.2
     fooling: float = 0.6
+    kind: str = "hinge"
+    critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
     glimpse: int = 80  # side of the part of them that it sees, pixels
     critic_rate: float = 5e-4
@@ -112,8 +119,8 @@ class Realism1(Intaglio1):
     def opponents(self) -> dict[str, Opponent]:
         if not self.fooling:
             return {}
-        game = Game(Projected(latents=self.shape.latents), "hinge")
-        return {"projected": Opponent(game, lambda out: self.fooling * dial(out), counts=dial)}
+        game = Game(self.critic(self.shape.latents), self.kind)
+        return {"critic": Opponent(game, lambda out: self.fooling * dial(out), counts=dial)}
 
     def package(self, network: Codec, photographs: Photographs, training: dict, pictures: int) -> Package:
         return release.package(network, self.release, photographs, pictures, training, release.REALISM_LIMITS)

@@ -1,8 +1,9 @@
 """From a trained network to a model package: ONNX graphs, integer tables, a card.
 
 The float graphs' weights are rounded to eight significant bits and stored as float16, whose idle bits the package's
-deflate takes out (the arithmetic stays float32). The integer prior is stored twice: as integers (`prior.npz`, the normative form,
-which the reference decoder reads) and compiled into graphs, whose float32 weights w_int * 2^-k are exact.
+deflate takes out (the arithmetic stays float32). The integer prior is stored twice: as integers (`prior.npz`, the
+normative form, which the reference decoder reads) and compiled into graphs, whose float32 weights w_int * 2^-k are
+exact.
 """
 
 from __future__ import annotations
