@@ -1,11 +1,11 @@
-"""The `intaglio` command: encode, decode, info, roundtrip, train, export.
+"""The `intaglio` command: encode, decode, info, roundtrip, train, export, bench.
 
     app.py     the commands and their options; parses, then hands back what is to be done
     work.py    what each command does to one file
     paths.py   files, folders and `-` to a list of jobs
     batch.py   jobs over threads, interruption, exit codes
     report.py  lines, warnings, errors, JSON and progress bars
-    training.py  train and export, which need torch
+    training.py  train and export, benchmark.py  bench; they need extras
 
 Exit codes: 0 all went well, 1 some file failed, 2 the command line makes no sense, 130 interrupted (Ctrl-C), 141 the
 reader of our output went away, 143 terminated. Every failure is one sentence on standard error, never a traceback.

@@ -16,7 +16,7 @@ from ..container import MAX_PIXELS
 from ..errors import BadInput
 from ..package import resolve
 from ..runtime import MAX_THREADS, PROVIDERS, provider, runtime
-from . import batch, paths, training, work
+from . import batch, benchmark, paths, training, work
 from .paths import ITG, PIPE, Job
 
 # typer reads annotations at run time, on Python 3.10 too: hence Optional.
@@ -160,6 +160,7 @@ def roundtrip(
 
 app.command()(training.train)
 app.command()(training.export)
+app.command()(benchmark.bench)
 
 
 def _encoding(
