@@ -23,7 +23,7 @@ import numpy as np
 from .bd import bd_rate
 
 # What tables and the terminal show first, where it is at hand; everything else is in the files.
-HEADLINE = ("psnr", "ms-ssim", "ssim", "lpips-vgg", "lpips-alex", "dists", "vgg-distance", "fid-2048", "kid-2048",
+HEADLINE = ("psnr", "ms-ssim", "ssim", "lpips-alex", "lpips-vgg", "dists", "vgg-distance", "fid-2048", "kid-2048",
             "fid-768", "kid-768", "niqe")
 
 
