@@ -81,8 +81,8 @@ def colour_accuracy(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Colour accuracy by this project's definition: 0..100, higher is better, 100 for equal pictures.
 
     The share of pixels, in per cent, whose colours differ by less than 2.3 in CIEDE2000 (`colour.ciede2000`): what half
-    of all observers would not see side by side. Colours are compared pixel by pixel. Sides of 16 or more, else
-    ValueError.
+    of all observers would not see side by side. Colours are compared pixel by pixel; where no difference reaches 2.3, a
+    larger one does not lower it. Sides of 16 or more, else ValueError.
     """
     x, y = _pair(a, b)
     difference = ciede2000(x.permute(1, 2, 0).numpy(), y.permute(1, 2, 0).numpy())
