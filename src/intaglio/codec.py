@@ -271,7 +271,7 @@ def _synthesise(
     t = np.repeat(np.repeat(steps(blocks), 4, 0), 4, 1)
     y0, x0 = window.y0 - 4 * blocks.y0, window.x0 - 4 * blocks.x0
     t = (t[y0 : y0 + window.height, x0 : x0 + window.width] / np.float32(TOP)).astype(np.float32)
-    rgb = engine.synthesis(latents.window(i, window), t[None, None], realism)[0]
+    rgb = engine.synthesis(latents.window(i, window), t[None, None], realism, (CELL * window.x0, CELL * window.y0))[0]
     y0, x0 = part.y0 - CELL * window.y0, part.x0 - CELL * window.x0
     rgb = rgb[y0 : y0 + part.height, x0 : x0 + part.width]
     if mode in ("L", "LA"):

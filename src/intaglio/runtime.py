@@ -17,6 +17,7 @@ import onnxruntime as ort
 
 from .entropy import Tables
 from .errors import BadInput, TooLarge, WrongModel
+from .grain import grain
 from .package import Package
 
 PROVIDERS = {
@@ -125,12 +126,21 @@ class Runtime:
             raise self._failed(f"prior_{k}", "does not fit", ValueError(f"it names table {index.max()}"))
         return mean, index
 
-    def synthesis(self, latents: np.ndarray, t: np.ndarray, realism: float) -> np.ndarray:
-        """Latents without gain (1, M, h, w), t (1, 1, h, w), realism 0..1 to uint8 pixels (1, 16h, 16w, 3)."""
+    def synthesis(
+        self, latents: np.ndarray, t: np.ndarray, realism: float, corner: tuple[int, int] = (0, 0)
+    ) -> np.ndarray:
+        """Latents without gain (1, M, h, w), t (1, 1, h, w), realism 0..1 to uint8 pixels (1, 16h, 16w, 3).
+
+        corner: column and row of the first pixel in the picture, where the grain of models that have one depends on it.
+        """
         h, w = latents.shape[2:]
         with self._lock:
             self.pixels_computed += 256 * h * w
         feed = {"latents": latents, "t": t, "realism": np.full((1, 1, 1, 1), realism, np.float32)}
+        if any(i.name == "noise" for i in self.session("synthesis").get_inputs()):
+            shown = realism > 0  # else it is multiplied by 0
+            noise = grain(*corner, 16 * w, 16 * h) if shown else np.zeros((16 * h, 16 * w), np.float32)
+            feed["noise"] = noise[None, None]
         return self._run("synthesis", feed, (np.uint8, (1, 16 * h, 16 * w, 3)))[0]
 
 

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..grain import grain
 from .prior import SCALES, Prior, sigma
 from .transforms import Analysis, HyperAnalysis, Shape, Synthesis, full_precision
 
@@ -102,7 +103,10 @@ class Codec(nn.Module):
     def forward(
         self, x: Tensor, q: Tensor, realism: Tensor | None = None, noise: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """`code`, then the synthesis at `realism` (one number, 0 where None): (x_hat on the scale of x, bits, decoded
-        latents)."""
+        """`code`, then the synthesis at `realism` (one number, 0 where None), with the grain of a decoder that shows
+        the whole picture: (x_hat on the scale of x, bits, decoded latents)."""
         latents, t, bits = self.code(x, q, noise)
-        return self.synthesis(latents, t, latents.new_zeros(1) if realism is None else realism), bits, latents
+        if realism is None:
+            return self.synthesis(latents, t, latents.new_zeros(1)), bits, latents
+        pixels = torch.from_numpy(grain(0, 0, x.shape[3], x.shape[2])).to(x).expand(len(x), 1, -1, -1)
+        return self.synthesis(latents, t, realism, pixels), bits, latents

@@ -57,9 +57,9 @@ class Realism1(Intaglio1):
     batch: int = 6
     rate: float = 5e-4
     kept: float = 0.3  # share of the MSE's weight that is left at r = 1
-    vgg: float = 0.7  # weights at r = 1, of losses that are relative to the features' own energy
+    vgg: float = 0.5  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.2
-    fooling: float = 0.6
+    fooling: float = 1.0
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
@@ -97,7 +97,8 @@ class Realism1(Intaglio1):
         corner = draws.uniform(2).to(x.device)
         with torch.no_grad():
             latent, t, bits = network.code(x, q)
-        x_hat = network.synthesis(latent, t, x.new_full((1,), r))
+        noise = draws.normal(1, *x.shape[2:]).to(x.device)
+        x_hat = network.synthesis(latent, t, x.new_full((1,), r), noise)
         return Outputs(x, x_hat, bits, latent, q[:, 0, 0], x.new_full((len(x),), r),
                        {"lambda": rate_weight(q), "corner": corner})
 

@@ -38,14 +38,15 @@ class AnalysisGraph(nn.Module):
 
 
 class SynthesisGraph(nn.Module):
-    """Latents (1, M, h, w), t = q/63 (1, 1, h, w) and realism (1, 1, 1, 1) to uint8 pixels (1, 16h, 16w, 3)."""
+    """Latents (1, M, h, w), t = q/63 (1, 1, h, w), realism (1, 1, 1, 1) and noise (1, 1, 16h, 16w) to uint8 pixels
+    (1, 16h, 16w, 3)."""
 
     def __init__(self, codec: Codec):
         super().__init__()
         self.synthesis = codec.synthesis
 
-    def forward(self, latents: Tensor, t: Tensor, realism: Tensor) -> Tensor:
-        x = self.synthesis(latents, t, realism)
+    def forward(self, latents: Tensor, t: Tensor, realism: Tensor, noise: Tensor) -> Tensor:
+        x = self.synthesis(latents, t, realism, noise)
         return torch.floor(x + 0.5).clamp(0, 255).to(torch.uint8).movedim(1, 3)
 
 
@@ -167,8 +168,9 @@ def graphs(codec: Codec) -> dict[str, bytes]:
         "hyper": graph(codec.hyper, {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h // 4, w // 4)},
                        {"latents": last, "t": last}, ["z"]),
         "synthesis": graph(SynthesisGraph(codec), {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h, w),
-                                                   "realism": torch.zeros(1, 1, 1, 1)},
-                           {"latents": last, "t": last}, ["pixels"]),
+                                                   "realism": torch.zeros(1, 1, 1, 1),
+                                                   "noise": torch.zeros(1, 1, 16 * h, 16 * w)},
+                           {"latents": last, "t": last, "noise": last}, ["pixels"]),
         "prior_start": graph(prior.start, {"z": torch.zeros(1, shape.hyper, h // 4, w // 4),
                                            "q": torch.zeros(1, 1, h // 4, w // 4)},
                              {"z": last, "q": last}, ["features"]),

@@ -41,7 +41,7 @@ def state(package: Package) -> dict[str, Tensor]:
         for key, value in _weights(package.members[f"{name}.onnx"]).items():
             if key.endswith("hidden.weight") and value.shape[1] == 2:  # before dials, realism was a second condition
                 value = value[:, :1]
-            if key.endswith((".weight", ".bias", ".dial_weight", ".dial_bias")):
+            if key.endswith((".weight", ".bias")) or ".dial_" in key:
                 result[prefix + key] = value
     integers = package.arrays("prior")
     for key, values in integers.items():
