@@ -52,11 +52,17 @@ def compression_ratio(size: int, width: int, height: int) -> float:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Gaussian window of 11 pixels, sigma 1.5, valid positions only; x is (n, 1, h, w)."""
-    t = torch.arange(-5, 6, dtype=x.dtype)
-    window = torch.exp(-(t**2) / (2 * 1.5**2))
-    window /= window.sum()
-    return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    """Gaussian window of 11 pixels, sigma 1.5, valid positions only; x is (n, 1, h, w).
+
+    As sums of shifted planes: several times faster on a CPU than conv2d of single planes in float64."""
+    window = [math.exp(-(t**2) / (2 * 1.5**2)) for t in range(-5, 6)]
+    for dim in (2, 3):
+        n = x.shape[dim] - 10
+        out = x.narrow(dim, 0, n) * (window[0] / sum(window))
+        for i, weight in enumerate(window[1:], 1):
+            out.add_(x.narrow(dim, i, n), alpha=weight / sum(window))
+        x = out
+    return x
 
 
 def _terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
