@@ -67,7 +67,9 @@ class GlobalLocal(nn.Module):
     ):
         super().__init__()
         if any(n < 8 or n & (n - 1) for n in (side, window)):
-            raise BadInput(f"squares of {side} and windows of {window} pixels cannot be halved to 4; give powers of two")
+            raise BadInput(
+                f"squares of {side} and windows of {window} pixels cannot be halved to 4; give powers of two"
+            )
         self.side, self.window = side, window
         self.entry = Entry(latents, norm, detail, stride=stride)
         self.map = LatentMap(latents, norm) if latents else None

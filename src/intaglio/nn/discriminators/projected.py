@@ -62,8 +62,8 @@ class Head(nn.Module):
 class Projected(nn.Module):
     """d(x, latent) -> Judgement, one scale a tap, in the backbones' order. x: (batch, 3, h, w) in 0..255, from 64 px.
 
-    backbones: frozen networks, pictures to {tap: features}; MobileNetV2 at TAPS where none is given. latents: channels of
-    the latent, resized to each scale; 0 where the discriminator is not told it. width: channels of the heads. mix: a
+    backbones: frozen networks, pictures to {tap: features}; MobileNetV2 at TAPS where none is given. latents: channels
+    of the latent, resized to each scale; 0 where the discriminator is not told it. width: channels of the heads. mix: a
     fixed random 1x1 convolution before each head, the paper's cross-channel mixing, so that no head can rest on a few
     channels. norm: "spectral" or "none". Features are scaled per channel by what they measure on `reference` pictures.
     """
