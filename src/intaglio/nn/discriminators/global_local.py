@@ -50,9 +50,9 @@ class GlobalLocal(nn.Module):
     """d(x, latent) -> Judgement: the whole's logit (batch, 1, 1, 1), then the windows' (batch, 1, rows, columns).
 
     x: (batch, 3, h, w) in 0..255, any sides from `window` up. side: of the square that the whole is shrunk to. window:
-    side of the parts; they cover the picture, and overlap where it is no multiple. Both powers of two from 8 on. Of the
-    features, those of the windows have a batch of batch * rows * columns, so that feature matching must not use them
-    one picture at a time: they are given as (batch, rows * columns * channels, h', w').
+    side of the parts; they cover the picture, and overlap where it is no multiple. Both powers of two from 8 on. The
+    windows' features stand beside each other as channels, (batch, rows * columns * channels, h', w'), so that every
+    feature has one entry a picture.
     """
 
     def __init__(
