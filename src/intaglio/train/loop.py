@@ -81,6 +81,9 @@ class Trainer:
         if options.compile:
             recipe.compile(self.network)
         self.alarms = Alarms(target_bpp=recipe.target_bpp)
+        # a run of a few steps, as in a rehearsal, must reach the generator too
+        self.head_start = int(min(recipe.head_start, options.steps / 4))
+        self.warm_up = int(min(recipe.warm_up, options.steps / 4))
         self.began = time.monotonic()
 
     # -- one step --
@@ -99,7 +102,7 @@ class Trainer:
         x = x.contiguous(memory_format=torch.channels_last)
         rate = recipe.floor + (1 - recipe.floor) * 0.5 * (1 + math.cos(math.pi * min(1, share)))
         logs: dict[str, Tensor] = {}
-        generator_learns = n >= recipe.head_start
+        generator_learns = n >= self.head_start
         with torch.set_grad_enabled(generator_learns), self._autocast():
             out = recipe.outputs(self.network, x, draws)
         if generator_learns:
@@ -107,10 +110,10 @@ class Trainer:
                 loss = self._loss(out, logs)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            warmth = min(1, (n - recipe.head_start + 1) / max(1, recipe.warm_up))
+            warmth = min(1, (n - self.head_start + 1) / max(1, self.warm_up))
             logs["norm"] = self._update(self.optimiser, self.parameters, recipe.rate * rate * warmth, "generator")
             logs["loss"] = loss.detach()
-            self._average_weights(n - recipe.head_start)
+            self._average_weights(n - self.head_start)
         for name, opponent in self.opponents.items():
             real, fake, latent = (None if t is None else t.detach().float() for t in opponent.see(out))
             assert real is not None and fake is not None
