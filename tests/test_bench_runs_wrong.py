@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intaglio.bench import codecs, measure, options, run, summary
+from intaglio.bench import codecs, measure, options, plots, run, summary
 from intaglio.bench.journal import Journal
 from intaglio.bench.options import Options
 from intaglio.errors import BadInput, IntaglioError
@@ -51,7 +51,9 @@ METRICS = [Metric("psnr", "higher", "pair", psnr, "dB"), Metric("mae", "lower", 
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    """A small catalogue, and fresh codecs for each test."""
+    """A small catalogue, fresh codecs for each test, and no time spent on curves, which have tests of their own."""
+    monkeypatch.setattr(plots, "write", lambda results, folder: None)
+    monkeypatch.setattr(plots, "drawable", lambda results: [])
     measure.codec_of.cache_clear()
     measure.load.cache_clear()
     monkeypatch.setattr(measure, "catalogue", lambda: METRICS)

@@ -20,7 +20,7 @@ OURS = ("#D55E00", "#CC79A7", "#A6611A")
 OTHERS = ("#808080", "#A6761D", "#56B4E9", "#1F78C1", "#009E73", "#E6A200", "#8C7BD8", "#5AAE61", "#C2577A")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 INK = "#1A1816"  # what is currentColor in a page
-FIDELITY = ("mse", "psnr", "psnr-y", "ssim", "ms-ssim", "edge-preservation", "colour-accuracy")
+FIDELITY = ("psnr", "ms-ssim", "ssim", "psnr-y", "edge-preservation", "colour-accuracy", "mse")
 LABELS = {"psnr": "PSNR", "psnr-y": "PSNR of luma", "mse": "MSE", "ssim": "SSIM", "ms-ssim": "MS-SSIM", "niqe": "NIQE",
           "dists": "DISTS", "vgg-distance": "VGG distance", "lpips-vgg": "LPIPS (VGG)", "lpips-alex": "LPIPS (AlexNet)",
           "lpips-squeeze": "LPIPS (SqueezeNet)"}
@@ -57,10 +57,11 @@ def styles(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def drawable(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """The metrics of which some codec has a curve, those of fidelity first."""
+    """The metrics of which some codec has a curve, in the order to show them: those of fidelity first."""
     with_curve = [m for m in results["metrics"]
                   if any(len(summary.curve(results["means"], c["name"], m["name"])) > 1 for c in results["codecs"])]
-    return sorted(with_curve, key=lambda m: m["name"] not in FIDELITY)
+    order = [*FIDELITY, *summary.HEADLINE]
+    return sorted(with_curve, key=lambda m: order.index(m["name"]) if m["name"] in order else len(order))
 
 
 def _spread(heights: Sequence[float], gap: float) -> list[float]:

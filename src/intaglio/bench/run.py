@@ -237,7 +237,7 @@ def _show(results: dict[str, Any], out: Path) -> None:
     if results["bd_rate"]:
         print(f"\nBD-rate against {results['anchor']}, percent of bytes at equal quality:")
         for metric, row in results["bd_rate"].items():
-            print(f"  {metric:16}" + "  ".join(
+            print(f"  {metric:18}" + "  ".join(
                 f"{n} {v:+.1f}" if isinstance(v, float) else f"{n} –" for n, v in row.items()))
     for kind, entries in (("codec", results["skipped"]), ("metric", results["unavailable"])):
         for entry in entries:
