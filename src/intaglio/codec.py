@@ -6,6 +6,7 @@ import operator
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import alpha as alpha_plane
-from . import container, pictures, search
+from . import container, pictures, refine, search
 from .container import BLOCK, MAX_PIXELS, Header
-from .errors import BadInput, CorruptFile
+from .errors import BadInput
 from .guards import memory_told
 from .latents import TileCoder
-from .package import Package, for_fingerprint, released_names, resolve
+from .package import WHOLE, Package, for_fingerprint, released_names, resolve
+from .printing import Printer
 from .reader import Reader
 from .runtime import Runtime, runtime
-from .tiles import CELL, Box, Latents, Layout, Spill, pixels
+from .tiles import CELL, Box, Layout, Spill, pixels
 
 DEFAULT_QUALITY = 50.0
 TOP = container.MAX_Q
@@ -44,8 +46,11 @@ class Encoder:
         self.picture, self.engine, self.realism = picture, engine, realism
         self._header(0)  # a picture too large for the format is refused before the work
         self.layout = Layout(*picture.image.size)
+        for halo in engine.package.card["halo"].values():
+            self.layout.window(self.layout.picture, halo)  # one too large for the model likewise
         self.coder = TileCoder(engine)
         self.progress = progress
+        self._whole: NDArray[np.float32] | None = None  # latents of the whole picture, of a network that sees no less
         self._trials = 0
         self._alpha = self._alpha_records()
         self._latents = Spill() if keep else None
@@ -67,20 +72,29 @@ class Encoder:
 
     def _analyse(self, i: int) -> NDArray[np.float32]:
         """Latents of tile i (1, M, h, w), computed with a halo from the neighbours."""
-        tile = self.layout.tile(i)
-        box = tile.grown(self.engine.package.card["halo"]["analysis"], self.layout.padded)
-        y = self.engine.analysis(pixels(self.picture.image, box))
+        tile, halo = self.layout.tile(i), self.engine.package.card["halo"]["analysis"]
+        box = self.layout.window(tile, halo)
+        y = self.engine.analysis(pixels(self.picture.image, box)) if self._whole is None else self._whole
+        if halo == WHOLE:
+            self._whole = y
         x0, y0 = (tile.x0 - box.x0) // CELL, (tile.y0 - box.y0) // CELL
         return y[:, :, y0 : y0 + tile.height // CELL, x0 : x0 + tile.width // CELL]
 
     def _header(self, q: int) -> Header:
         image = self.picture.image
-        return Header(*image.size, image.mode, q, self.realism, self.engine.package.fingerprint)
+        return Header(*image.size, image.mode, q, self.realism, self.engine.package.plain)
 
     def frame(self, q: int, tiles: list[bytes], qmap: NDArray[np.int8] | None) -> bytes:
         """The file around given tiles."""
+        return self._pack(self._header(q), tiles, qmap, None)
+
+    def _pack(
+        self, header: Header, tiles: list[bytes], qmap: NDArray[np.int8] | None, on: NDArray[np.bool_] | None
+    ) -> bytes:
         p = self.picture
-        return container.pack(self._header(q), tiles, qmap=qmap, icc=p.icc, exif=p.exif, xmp=p.xmp, alpha=self._alpha)
+        return container.pack(
+            header, tiles, qmap=qmap, refined=on, icc=p.icc, exif=p.exif, xmp=p.xmp, alpha=self._alpha
+        )
 
     def at(self, q: int, qmap: NDArray[np.int8] | None = None) -> bytes:
         """The whole file at base step q. With `qmap`, offsets for each 64x64 block, q may leave 0..63: the sums are
@@ -102,6 +116,30 @@ class Encoder:
             self.progress(share)
         self._trials += 1
         return self.frame(q, tiles, qmap)
+
+    def refined(self, data: bytes, limit: int | None = None) -> bytes:
+        """A file of `at`, of at most `limit` bytes, with the model's refinement, if it has one, switched on where that
+        lowers the squared error of what it decodes to (at its own realism) by more than the switches are worth."""
+        package, picture = self.engine.package, self.layout.picture
+        if not package.refined:
+            return data
+        with Reader(data, max_pixels=picture.width * picture.height) as reader:
+            header, order = reader.header, self.layout.touched(picture)
+            printer = Printer(reader, self.engine, order)
+            error, gain = np.zeros((2, *header.blocks), np.int64)
+            for i in order:
+                part = self.layout.tile(i).common(picture)
+                source = pixels(self.picture.image, part)[0]
+                plain, better = (np.atleast_3d(np.asarray(p)) for p in printer.both(i, part, header.realism))
+                refine.note(source[:, :, : plain.shape[2]], plain, better, part, error, gain)
+                self.progress(1.0)
+            on = refine.choose(error, gain, len(data))
+            if on is None:
+                return data
+            tiles = [reader.tile(i) for i in range(len(self.layout))]
+            header = replace(header, fingerprint=package.fingerprint)
+            longer = self._pack(header, tiles, reader.qmap, on)
+        return data if limit is not None and len(longer) > limit else longer
 
 
 @memory_told()
@@ -159,7 +197,7 @@ def encode(
     searching = limit is not None or roi is not None
     encoder = Encoder(picture, engine, realism, searching, progress)
     if not searching:
-        return encoder.at(q)
+        return encoder.refined(encoder.at(q))
     qmap = search.gain_offsets(roi, encoder.layout, max_pixels) if roi is not None else None
     if limit is None:
         limit = len(encoder.at(q))
@@ -168,7 +206,7 @@ def encode(
     else:
         data = search.largest(lambda step: encoder.at(step, qmap), limit, -int(qmap.max()), TOP - int(qmap.min()))
     progress(1.0)
-    return data
+    return encoder.refined(data, limit)
 
 
 def _check_region(region: tuple[int, int, int, int] | None, header: Header) -> Box:
@@ -226,26 +264,15 @@ def decode_reader(
     engine = runtime(for_fingerprint(header.fingerprint, model), device, threads)
     if region is None:
         reader.check_tail()
-    coder, layout = TileCoder(engine), Layout(header.width, header.height)
-
-    def steps(blocks: Box) -> NDArray[np.int64]:
-        return reader.qmap[blocks.y0 : blocks.y1, blocks.x0 : blocks.x1].astype(np.int64) + header.q
-
-    def decode_tile(i: int) -> NDArray[np.float32]:
-        payload = reader.tile(i)
-        try:
-            return coder.decode(payload, steps(layout.tile(i).outwards(BLOCK)))
-        except CorruptFile as error:
-            raise CorruptFile(f"tile {i}: {error}") from None
-
+    layout = Layout(header.width, header.height)
     touched = layout.touched(box)
-    latents = Latents(layout, decode_tile, touched)
+    printer = Printer(reader, engine, touched)
     out = None
     for done, i in enumerate(touched):
         part = layout.tile(i).common(box)
         whole, record = layout.tile(i).common(layout.picture), reader.alpha(i)
         plane = None if record is None else alpha_plane.decode(record, (whole.width, whole.height))
-        image = _synthesise(i, part, latents, steps, engine, realism, header.mode)
+        image = printer.image(i, part, realism)
         if plane is not None:
             image.putalpha(plane.crop((part.x0 - whole.x0, part.y0 - whole.y0, part.x1 - whole.x0, part.y1 - whole.y0)))
         if out is None:  # not before a tile has proved sound: a short damaged file may claim many pixels
@@ -257,26 +284,6 @@ def decode_reader(
         if value is not None:
             out.info[name] = value
     return out
-
-
-def _synthesise(
-    i: int, part: Box, latents: Latents, steps: Callable[[Box], NDArray[np.int64]], engine: Runtime, realism: float,
-    mode: str,
-) -> Image.Image:
-    """Pixels of `part`, which lies in tile i, as an L or RGB image. steps: q of every block of a box of blocks."""
-    halo = engine.package.card["halo"]["synthesis"] // CELL
-    need = part.outwards(CELL)
-    window = need.grown(halo, latents.layout.padded.outwards(CELL))
-    blocks = window.outwards(BLOCK // CELL)
-    t = np.repeat(np.repeat(steps(blocks), 4, 0), 4, 1)
-    y0, x0 = window.y0 - 4 * blocks.y0, window.x0 - 4 * blocks.x0
-    t = (t[y0 : y0 + window.height, x0 : x0 + window.width] / np.float32(TOP)).astype(np.float32)
-    rgb = engine.synthesis(latents.window(i, window), t[None, None], realism, (CELL * window.x0, CELL * window.y0))[0]
-    y0, x0 = part.y0 - CELL * window.y0, part.x0 - CELL * window.x0
-    rgb = rgb[y0 : y0 + part.height, x0 : x0 + part.width]
-    if mode in ("L", "LA"):
-        return Image.fromarray(((rgb.sum(2, dtype=np.uint16) * 2 + 3) // 6).astype(np.uint8))
-    return Image.fromarray(np.ascontiguousarray(rgb))
 
 
 def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
@@ -292,7 +299,7 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     with Reader(data, max_pixels=max_pixels) as reader:
         reader.check_tail()
         header, size = reader.header, reader.size
-        names = [n for n in released_names() if resolve(n).fingerprint == header.fingerprint]
+        names = [n for n in released_names() if resolve(n).decodes(header.fingerprint)]
         return {
             "format": "itg", "version": reader.version, "width": header.width, "height": header.height,
             "mode": header.mode, "q": header.q, "quality": round(header.q * 100 / TOP, 1), "realism": header.realism,

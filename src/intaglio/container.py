@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import blockmap
 from .errors import AGAIN, BadInput, CorruptFile, TooLarge, UnsupportedFile
 from .varint import get_varint, put_varint
 
@@ -89,6 +90,7 @@ def pack(
     tiles: Sequence[BytesLike],
     *,
     qmap: NDArray[Any] | None = None,
+    refined: NDArray[Any] | None = None,
     icc: bytes | None = None,
     exif: bytes | None = None,
     xmp: bytes | None = None,
@@ -96,7 +98,8 @@ def pack(
 ) -> bytes:
     """The whole file: `tiles` are the TILE payloads and `alpha` the alpha records, both in grid order.
 
-    qmap: int8 (rows, columns) of header.blocks; one that is all zero is not written. Empty metadata is not written.
+    qmap: int8 (rows, columns) of header.blocks; one that is all zero is not written. refined: bool of the same
+    shape, the blocks that are refined; where there is none, it is not written. Empty metadata is not written.
     BadInput when the parts do not fit together, TooLarge when one exceeds its limit.
     """
     if len(tiles) != header.tiles:
@@ -114,6 +117,10 @@ def pack(
             raise BadInput(f"a gain map around q = {header.q} leaves 0..{MAX_Q}: clip its offsets")
         if np.any(qmap):
             out += _chunk("QMAP", zlib.compress(qmap.astype(np.int8).tobytes(), 9))
+    if refined is not None and refined.shape != header.blocks:
+        raise BadInput(f"a map of refined blocks of {refined.shape} is not of shape {header.blocks}")
+    if refined is not None and refined.any():
+        out += _chunk("REFN", blockmap.pack(refined))
     for name, value in (("iCCP", icc), ("eXIF", exif), ("xMPd", xmp)):
         if value and len(value) > MAX_METADATA:
             raise TooLarge(f"{len(value)} bytes of {METADATA[name].upper()} are above the limit of {MAX_METADATA}")

@@ -4,10 +4,12 @@
     *.onnx          analysis, hyper (h_a), prior_start, prior_0.., synthesis
     tables.npz      gains (64, M) float32; hyper_index (64, N) uint8; counts, sizes: the CDF tables (see entropy.py)
     prior.npz       the integer prior's weights, biases and shifts (the normative form; the graphs are compiled from it)
+    refine.onnx     optional: a correction of decoded pixels, which files switch on block by block (refine.py)
 
 The fingerprint names everything that decoding depends on: the first 8 bytes of a SHA-256 over the members that define a
 decoder. A file written with one fingerprint is refused by every other model. So a better *encoder* (analysis, h_a), or
-the prior compiled for another runtime, may replace the old one under the same fingerprint, a changed decoder never.
+the prior compiled for another runtime, may replace the old one under the same fingerprint, a changed decoder never. A
+package with a refinement has two: its own, and `plain`, which it has without it, for files that switch nothing on.
 """
 
 from __future__ import annotations
@@ -30,10 +32,13 @@ from .errors import WrongModel
 DEFAULT = "intaglio1-small"
 LIMIT = 256 * 2**20  # bytes of one package, far above any released one
 DECODER = ("prior.npz", "synthesis.onnx", "tables.npz")  # the members that define what a file decodes to
+REFINEMENT = "refine.onnx"
 DECODING = ("latents", "hyper", "steps", "passes", "seen")  # the card's numbers that decoding depends on
 STEPS = 64  # a file's q is 0..63
 MAX_CHANNELS = 4096  # of latents and hyper-latents; one tile of so many takes 64 MiB
 MAX_HALO = 1024  # pixels; every tile is computed with so many around it
+WHOLE = "whole"  # the halo of a network that has to see all of a picture at once
+MAX_LEVELS = 255  # of a finite alphabet
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -91,6 +96,8 @@ class Package:
         package = cls(card, members)
         try:
             _check(card, package.tables)
+            if package.refined:
+                _check_refinement(card)
         except Exception as error:
             raise WrongModel(f"{where}: the model package cannot be used ({error}); export it again") from None
         return package
@@ -115,6 +122,30 @@ class Package:
     def fingerprint(self) -> bytes:
         """8 bytes that a file carries to name the model that decodes it."""
         return bytes.fromhex(self.card["fingerprint"])
+
+    @cached_property
+    def plain(self) -> bytes:
+        """The fingerprint without the refinement: that of files which switch none on. The same where there is none."""
+        if not self.refined:
+            return self.fingerprint
+        hashes = {name: value for name, value in self.card["sha256"].items() if name != REFINEMENT}
+        return _fingerprint(self.card, hashes)
+
+    def decodes(self, fingerprint: bytes) -> bool:
+        """Whether a file of that fingerprint is this model's."""
+        return fingerprint in (self.fingerprint, self.plain)
+
+    @property
+    def refined(self) -> bool:
+        """Whether the package has a refinement."""
+        return REFINEMENT in self.members
+
+    def with_refinement(self, graph: bytes, refinement: Mapping) -> Package:
+        """This model with a refinement in place of any it had. refinement: its entry of the card (docs/format.md)."""
+        members = {**self.members, REFINEMENT: graph}
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
+        card = {**self.card, "refinement": dict(refinement), "sha256": hashes}
+        return Package({**card, "fingerprint": _fingerprint(card, hashes).hex()}, members)
 
     def arrays(self, member: str) -> dict[str, np.ndarray]:
         """The arrays of `tables` or `prior`. ValueError where they cannot be read."""
@@ -170,9 +201,12 @@ def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
         need([first for first, _ in spans] == ends[:-1] and ends[-1] == m,
              f"the passes of parity {parity} do not decode each of {m} channels once")
     need(all(whole(s, 0, m) for s in seen), f"seen is {seen!r}, not numbers of channels")
-    need(isinstance(halo, dict) and all(whole(halo.get(k), 0, MAX_HALO) and halo[k] % 16 == 0
+    need(isinstance(halo, dict) and all(halo.get(k) == WHOLE or whole(halo.get(k), 0, MAX_HALO) and halo[k] % 16 == 0
                                         for k in ("analysis", "synthesis")),
-         f"halo is {halo!r}, not two multiples of 16 pixels up to {MAX_HALO}")
+         f'halo is {halo!r}, not two multiples of 16 pixels up to {MAX_HALO} (or "{WHOLE}")')
+    if "levels" in card:
+        need(whole(card["levels"], 3, MAX_LEVELS) and card["levels"] % 2 == 1,
+             f"levels is {card['levels']!r}, not an odd number up to {MAX_LEVELS}")
     realism = card.get("realism", 0.0)
     need(type(realism) in (int, float) and 0 <= realism <= 1, f"realism is {realism!r}, not within 0..1")
     gains, index, _, sizes = (tables[name] for name in ("gains", "hyper_index", "counts", "sizes"))
@@ -182,9 +216,22 @@ def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
          "hyper_index does not name a table for each step and channel")
 
 
+def _check_refinement(card: Mapping) -> None:
+    percent = card["refinement"]["percent"]
+    if type(percent) is not int or not 0 <= percent <= 100:
+        raise ValueError(f"the refinement's realism is {percent!r}, not a whole percent")
+    if card["halo"]["synthesis"] == MAX_HALO:
+        raise ValueError(f"a refinement looks further than its picture's halo of {MAX_HALO} pixels allows")
+
+
 def _fingerprint(card: Mapping, hashes: Mapping[str, str]) -> bytes:
     named = {name: hashes[name] for name in DECODER}
     numbers = {"halo": card["halo"]["synthesis"], **{key: card[key] for key in DECODING}}
+    if "levels" in card:
+        numbers["levels"] = card["levels"]
+    if REFINEMENT in hashes:
+        named[REFINEMENT] = hashes[REFINEMENT]
+        numbers["refinement"] = card["refinement"]["percent"]
     text = json.dumps([named, numbers], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()[:8]
 
@@ -233,7 +280,7 @@ def for_fingerprint(fingerprint: bytes, model: Package | str | os.PathLike | Non
     """The package that decodes a file: `model` if its fingerprint fits; where model is None, a released one."""
     candidates = [resolve(model)] if model is not None else [released(name) for name in released_names()]
     for package in candidates:
-        if package.fingerprint == fingerprint:
+        if package.decodes(fingerprint):
             return package
     have = ", ".join(f"{p.name} ({p.fingerprint.hex()})" for p in candidates) or "none"
     raise WrongModel(f"the file was made with model {fingerprint.hex()}, at hand is {have}; give its own with model=")

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from . import blockmap
 from .container import (
     FRAME,
     MAX_METADATA,
@@ -44,7 +45,7 @@ MAX_CHUNKS = 256  # chunks before the first TILE
 
 _HEAD_LIMIT = 4096  # far above version 1's 20 bytes, so that a newer HEAD is still recognised as newer
 _STORED_LIMIT = MAX_METADATA + (1 << 20)  # deflate may grow what it cannot shrink, by less than this
-_CRITICAL_ORDER = ("HEAD", "QMAP", "ALPH", "TIDX", "TILE")
+_CRITICAL_ORDER = ("HEAD", "QMAP", "REFN", "ALPH", "TIDX", "TILE")
 
 
 class Reader:
@@ -52,7 +53,8 @@ class Reader:
 
     source: bytes-like, a path, or a binary file, read from where it stands (one that cannot seek is read whole).
     max_pixels: TooLarge above it. Offsets count from the signature's first byte.
-    Attributes: header; version; qmap: int8 (rows, columns), not writable; icc, exif, xmp: bytes or None; size in bytes.
+    Attributes: header; version; qmap: int8 (rows, columns), not writable; refined: bool of the same shape, or None;
+    icc, exif, xmp: bytes or None; size in bytes.
     """
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
@@ -69,6 +71,7 @@ class Reader:
         self.icc: bytes | None = None
         self.exif: bytes | None = None
         self.xmp: bytes | None = None
+        self.refined: NDArray[np.bool_] | None = None
         self._alpha_at: array[int] | None = None
         self._alpha_chunk: tuple[int, int] | None = None
         self._front: list[tuple[str, int, int]] = []
@@ -92,14 +95,16 @@ class Reader:
             if kind in _CRITICAL_ORDER:
                 if _CRITICAL_ORDER.index(kind) <= _CRITICAL_ORDER.index(last):
                     raise CorruptFile(f"the {kind} chunk at byte {offset} comes after {last}; {AGAIN}")
-                # Behind metadata a QMAP could vanish into a metadata chunk whose length is damaged, unnoticed.
-                if kind == "QMAP" and any(name in METADATA for name, _, _ in self._front):
-                    raise CorruptFile(f"the QMAP chunk at byte {offset} comes after metadata; {AGAIN}")
+                # Behind metadata these could vanish into a metadata chunk whose length is damaged, unnoticed.
+                if kind in ("QMAP", "REFN") and any(name in METADATA for name, _, _ in self._front):
+                    raise CorruptFile(f"the {kind} chunk at byte {offset} comes after metadata; {AGAIN}")
                 last = kind
             if kind == "TILE":
                 break
             if kind == "QMAP":
                 self.qmap = self._read_qmap(offset, length)
+            elif kind == "REFN":
+                self.refined = self._read_refined(offset, length)
             elif kind == "ALPH":
                 self._alpha_chunk = (offset, length)
             elif kind == "TIDX":
@@ -244,6 +249,13 @@ class Reader:
         if self.header.q + int(qmap.min()) < 0 or self.header.q + int(qmap.max()) > MAX_Q:
             raise CorruptFile(f"{where} leaves q = 0..{MAX_Q}; {AGAIN}")
         return qmap
+
+    def _read_refined(self, offset: int, length: int) -> NDArray[np.bool_]:
+        rows, columns = self.header.blocks
+        refined = blockmap.unpack(self._payload("REFN", offset, length, blockmap.limit(rows, columns)), rows, columns)
+        if refined is None:
+            raise CorruptFile(f"the REFN chunk at byte {offset} is no map of {columns}x{rows} blocks; {AGAIN}")
+        return refined
 
     def _read_index(self, offset: int, length: int) -> array[int]:
         if self.header.tiles == 1 or not self.header.tiles <= length <= 5 * self.header.tiles:

@@ -143,6 +143,10 @@ class Runtime:
             feed["noise"] = noise[None, None]
         return self._run("synthesis", feed, (np.uint8, (1, 16 * h, 16 * w, 3)))[0]
 
+    def refinement(self, features: np.ndarray) -> np.ndarray:
+        """What refine.py tells of n pixels, float32 (n, 54), to their corrections in grey levels (n,)."""
+        return self._run("refine", {"features": features}, (np.float32, (len(features), 1)))[0][:, 0]
+
 
 def _check(arrays: list[np.ndarray], outputs: tuple[Output, ...]) -> None:
     """ValueError unless the arrays are what `outputs` say, and finite."""

@@ -119,7 +119,7 @@ class Intaglio(Codec):
         realism = float(self._package.card.get("realism", 0.0)) if self.realism is None else self.realism
         engine = runtime(self._package, "cpu", self.threads)
         encoder = itg.Encoder(pictures.load(image), engine, realism, True, lambda share: None)  # analysed here, once
-        return lambda setting: encoder.at(int(setting))
+        return lambda setting: encoder.refined(encoder.at(int(setting)))
 
     def decode(self, data: bytes) -> Image.Image:
         return itg.decode(data, realism=self.realism, model=self._package, threads=self.threads)

@@ -1,0 +1,85 @@
+"""Pixels out of an open file, box by box: the decoder's order of steps, for the one who shows them and for the encoder
+that wants to know what its file decodes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import refine
+from .container import BLOCK, MAX_Q
+from .errors import AGAIN, CorruptFile
+from .latents import TileCoder
+from .package import WHOLE
+from .reader import Reader
+from .runtime import Runtime
+from .tiles import CELL, Box, Latents, Layout
+
+
+class Printer:
+    """An open file and the model that decodes it."""
+
+    def __init__(self, reader: Reader, engine: Runtime, order: Sequence[int]):
+        """order: the tiles that will be asked for, as they come."""
+        self.reader, self.engine, self.header = reader, engine, reader.header
+        self.layout = Layout(self.header.width, self.header.height)
+        self._coder = TileCoder(engine)
+        self._whole: tuple[float, NDArray[np.uint8]] | None = None  # realism and pixels, where a model sees no less
+        self._latents = Latents(self.layout, self._decode, order)
+        if reader.refined is not None and self.header.fingerprint == engine.package.plain:
+            raise CorruptFile(f"the file has a REFN chunk and is of a model without a refinement; {AGAIN}")
+
+    def steps(self, blocks: Box) -> NDArray[np.int64]:
+        """q of every block of a box of blocks."""
+        return self.reader.qmap[blocks.y0 : blocks.y1, blocks.x0 : blocks.x1].astype(np.int64) + self.header.q
+
+    def _decode(self, i: int) -> NDArray[np.float32]:
+        payload = self.reader.tile(i)
+        try:
+            return self._coder.decode(payload, self.steps(self.layout.tile(i).outwards(BLOCK)))
+        except CorruptFile as error:
+            raise CorruptFile(f"tile {i}: {error}") from None
+
+    def image(self, i: int, part: Box, realism: float) -> Image.Image:
+        """Pixels of `part`, which lies in tile i, as an L or RGB image."""
+        on = self.reader.refined
+        if on is None:
+            return self.shown(self._synthesise(i, part, realism))
+        rgb = self._synthesise(i, part.grown(refine.REACH, self.layout.picture), realism)
+        return self.shown(refine.corrected(self.engine, rgb, part, self.layout.picture, self.steps, on, realism))
+
+    def both(self, i: int, part: Box, realism: float) -> tuple[Image.Image, Image.Image]:
+        """`part`, which lies in tile i, without the refinement and with it in all blocks."""
+        picture = self.layout.picture
+        around = part.grown(refine.REACH, picture)
+        rgb = self._synthesise(i, around, realism)
+        y0, x0 = part.y0 - around.y0, part.x0 - around.x0
+        everywhere = np.broadcast_to(np.True_, self.header.blocks)
+        return (self.shown(rgb[y0 : y0 + part.height, x0 : x0 + part.width]),
+                self.shown(refine.corrected(self.engine, rgb, part, picture, self.steps, everywhere, realism)))
+
+    def shown(self, rgb: NDArray[np.uint8]) -> Image.Image:
+        """RGB pixels (h, w, 3) in the file's mode, without its alpha."""
+        if self.header.mode in ("L", "LA"):
+            return Image.fromarray(refine.grey(rgb).astype(np.uint8))
+        return Image.fromarray(np.ascontiguousarray(rgb))
+
+    def _synthesise(self, i: int, part: Box, realism: float) -> NDArray[np.uint8]:
+        """RGB pixels (h, w, 3) of `part`, which lies in tile i or a few pixels beyond, as the synthesis gives them."""
+        halo = self.engine.package.card["halo"]["synthesis"]
+        if halo == WHOLE and self._whole is not None and self._whole[0] == realism:
+            return self._whole[1][part.y0 : part.y1, part.x0 : part.x1]
+        window = self.layout.window(part.outwards(CELL).times(CELL), halo).outwards(CELL)
+        blocks = window.outwards(BLOCK // CELL)
+        t = np.repeat(np.repeat(self.steps(blocks), 4, 0), 4, 1)
+        y0, x0 = window.y0 - 4 * blocks.y0, window.x0 - 4 * blocks.x0
+        t = (t[y0 : y0 + window.height, x0 : x0 + window.width] / np.float32(MAX_Q)).astype(np.float32)
+        corner = (CELL * window.x0, CELL * window.y0)
+        rgb = self.engine.synthesis(self._latents.window(i, window), t[None, None], realism, corner)[0]
+        if halo == WHOLE:
+            self._whole = realism, rgb
+        y0, x0 = part.y0 - CELL * window.y0, part.x0 - CELL * window.x0
+        return rgb[y0 : y0 + part.height, x0 : x0 + part.width]
