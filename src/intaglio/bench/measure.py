@@ -169,11 +169,17 @@ class SetUnit:
     out: Path
 
 
+KEPT = 256 * 2**20  # bytes of pictures that `_Lazily` keeps: all of Kodak, a part of larger sets
+
+
 class _Lazily(Sequence[np.ndarray]):
-    """A list of pictures that are read when they are asked for: a whole data set need not fit into memory."""
+    """A list of pictures that are read when they are first asked for, and kept up to KEPT bytes for the next metric: a
+    whole data set need not fit into memory."""
 
     def __init__(self, read: Callable[[int], Image.Image], count: int):
         self._read, self._count = read, count
+        self._kept: dict[int, np.ndarray] = {}
+        self._room = KEPT
 
     def __len__(self) -> int:
         return self._count
@@ -183,7 +189,14 @@ class _Lazily(Sequence[np.ndarray]):
             return [self[j] for j in range(*i.indices(self._count))]
         if not -self._count <= i < self._count:
             raise IndexError(i)
-        return np.asarray(self._read(i % self._count))
+        i %= self._count
+        if i in self._kept:
+            return self._kept[i]
+        picture = np.asarray(self._read(i))
+        if picture.nbytes <= self._room:
+            self._kept[i] = picture
+            self._room -= picture.nbytes
+        return picture
 
 
 def measure_set(unit: SetUnit) -> str | None:
