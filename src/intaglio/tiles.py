@@ -18,8 +18,10 @@ from PIL import Image
 
 from .container import BLOCK, TILE
 from .errors import TooLarge
+from .package import WHOLE
 
 CELL = 16  # pixels along a side of one latent
+WHOLE_PIXELS = 2**21  # of a padded picture that is computed at once, where a network has to see all of it
 SPILL = 192 * 2**20  # bytes of latents that a rate search keeps in memory before it uses a temporary file
 
 
@@ -66,6 +68,15 @@ class Layout:
 
     def __len__(self) -> int:
         return self.rows * self.columns
+
+    def window(self, box: Box, halo: int | str) -> Box:
+        """`box` grown by the halo (pixels) inside the padded picture; all of that where it is "whole". TooLarge."""
+        if halo != WHOLE:
+            return box.grown(int(halo), self.padded)
+        if self.padded.width * self.padded.height > WHOLE_PIXELS:
+            raise TooLarge(f"this model has to see a picture whole, and {self.width} x {self.height} pixels are above "
+                           f"its limit of {WHOLE_PIXELS}; make the picture smaller, or use another model")
+        return self.padded
 
     def tile(self, i: int) -> Box:
         """Tile i in pixels, padding included."""

@@ -1,4 +1,4 @@
-"""The whole network in torch: one model for every rate, with the loss terms that training needs.
+"""The whole network in torch: the released model, or a paper's transforms, around the same prior and bitstream.
 
 Rate-distortion weight of step q: lambda(q), log-spaced, in bits per pixel for one unit of mean squared error on the
 0..255 scale. gain(q) scales the latent before it is rounded; it is piecewise log-linear between a few learned knots.
@@ -7,11 +7,14 @@ Rate-distortion weight of step q: lambda(q), log-spaced, in bits per pixel for o
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..grain import grain
+from .finite import bounded_bits, soft_to_hard
 from .prior import SCALES, Prior, sigma
 from .transforms import Analysis, HyperAnalysis, Shape, Synthesis, full_precision
 
@@ -39,20 +42,68 @@ def gaussian_bits(v: Tensor, index: Tensor) -> Tensor:
     return -torch.log2(p + 1e-6)
 
 
-class Codec(nn.Module):
-    """Analysis, hyper-analysis, prior and synthesis, and the gains between them."""
+@dataclass(frozen=True)
+class Sizes:
+    """What every system's network has: channels of latents (1/16) and hyper-latents (1/64), and the prior's numbers."""
 
-    def __init__(self, shape: Shape):
+    latents: int = 220
+    hyper: int = 320
+    prior_width: int = 128
+    prior_low: int = 64  # latent channels of the first two passes
+    prior_blocks: int = 2
+
+
+class Codec(nn.Module):
+    """Analysis, hyper-analysis, prior and synthesis, and the gains between them.
+
+    The transforms are those of the released model unless others are given, modules with the signatures
+
+        analysis(x 0..255) -> y      hyper(y times gain, t) -> z      synthesis(y, t, realism, noise) -> x_hat 0..255
+
+    as in `transforms`. Analysis and synthesis say as `reach` how many pixels beyond its own one output depends on, or
+    "whole" where that is all of the picture; a synthesis with a true `noisy` takes noise.
+
+    delta: None for gains that are learned, step by step and channel by channel; else the quantiser's steps Delta at
+    q = 0 and at q = 63, log-spaced between them, as papers write it: round(y / Delta). Two equal ones make a model of
+    one rate, whose every part is blind to q. levels: 0, or the L of a finite alphabet: symbols are the integers
+    -(L - 1) / 2 .. (L - 1) / 2, their means 0, and quantisation is `finite.soft_to_hard`.
+    """
+
+    def __init__(
+        self,
+        shape: Shape | Sizes,
+        analysis: nn.Module | None = None,
+        hyper: nn.Module | None = None,
+        synthesis: nn.Module | None = None,
+        delta: tuple[float, float] | None = None,
+        levels: int = 0,
+    ):
         super().__init__()
-        self.shape = shape
-        self.analysis = Analysis(shape)
-        self.hyper = HyperAnalysis(shape)
+        self.shape, self.levels = shape, levels
+        self.one_rate = delta is not None and delta[0] == delta[1]
+        own: Any = shape  # the released transforms need a `Shape`
+        # Any: modules of many kinds, with attributes that nn.Module does not promise
+        self.analysis: Any = Analysis(own) if analysis is None else analysis
+        self.hyper: Any = HyperAnalysis(own) if hyper is None else hyper
         self.prior = Prior(shape.latents, shape.hyper, shape.prior_width, shape.prior_low, shape.prior_blocks)
-        self.synthesis = Synthesis(shape)
+        self.synthesis: Any = Synthesis(own) if synthesis is None else synthesis
         knots = torch.arange(KNOTS) * ((STEPS - 1) / (KNOTS - 1))
-        start = math.log(255 / 40) + 0.5 * torch.log(rate_weight(knots) / 0.0067)
-        self.log_gain = nn.Parameter(start[:, None].repeat(1, shape.latents))
-        self.hyper_scale = nn.Parameter(torch.full((KNOTS, shape.hyper), 22 / 16))  # scale index / 16
+        if delta is None:
+            start = math.log(255 / 40) + 0.5 * torch.log(rate_weight(knots) / 0.0067)
+            self.log_gain = nn.Parameter(start[:, None].repeat(1, shape.latents))
+        else:
+            first, last = -math.log(delta[0]), -math.log(delta[1])
+            fixed = first + knots * ((last - first) / (STEPS - 1))
+            self.register_buffer("log_gain", fixed[:, None].repeat(1, shape.latents))
+        rows = 1 if self.one_rate else KNOTS
+        self.hyper_scale = nn.Parameter(torch.full((rows, shape.hyper), 22 / 16))  # scale index / 16
+        with torch.no_grad():
+            if self.one_rate:  # fed zeros in training, this column never learns, and a coder may feed any q
+                self.prior.start.enter.weight[:, -1] = 0
+        if levels:
+            for name, parameter in self.prior.named_parameters():
+                if ".mean." in name:
+                    nn.init.zeros_(parameter.requires_grad_(False))
 
     def gain(self, q: Tensor) -> Tensor:
         """q (batch, h, w) to gains (batch, M, h, w)."""
@@ -60,40 +111,53 @@ class Codec(nn.Module):
 
     def hyper_index(self, q: Tensor) -> Tensor:
         """q (batch, h, w) to the scale index of every hyper-latent channel (batch, N, h, w), straight-through."""
-        index = (hat(q) @ self.hyper_scale).movedim(-1, 1) * 16
+        index = (hat(q) @ self.hyper_scale.expand(KNOTS, -1)).movedim(-1, 1) * 16
         return (index + (torch.round(index) - index).detach()).clamp(0, SCALES - 1)
 
     def code(
-        self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None
+        self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None, noisy: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The encoder and the prior. x: pixels 0..255 (batch, 3, h, w); q: (batch, 1, 1), or (batch, h/64, w/64) where
         it varies inside a picture.
 
         Returns (decoded latents without their gain (batch, M, h/16, w/16), t = q/63 at 1/16 or (batch, 1, 1, 1), bits
-        of each picture (batch,)). The latents are rounded for real, straight through. The bits are those of the
-        rounded symbols, or with `noise`, uniform in 0..1 in the shapes of `noise_shapes`, of noisy ones.
+        of each picture (batch,)). The latents are rounded for real, straight through; with `noisy` they are the real
+        ones plus the noise. The bits are those of the rounded symbols, or with `noise`, uniform in 0..1 in the shapes
+        of `noise_shapes`, of noisy ones; those of a finite alphabet are always of the symbols.
         """
-        b, _, h, w = x.shape
-        y = self.analysis(x)
-        with full_precision(x):  # gains reach hundreds of steps, and the prior's integers need their every bit
+        return self.code_latents(self.analysis(x), q, noise, noisy)
+
+    def code_latents(
+        self, y: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None, noisy: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`code` from the analysis's output y (batch, M, h/16, w/16) on."""
+        with full_precision(y):  # gains reach hundreds of steps, and the prior's integers need their every bit
             gain = self.gain(q)
             if gain.shape[-1] > 1:
                 gain = gain.repeat_interleave(4, 2).repeat_interleave(4, 3)
             t = (q / (STEPS - 1))[:, None]
             y = y.float() * gain
+            if self.levels:
+                y = soft_to_hard(y, self.levels)
             z = self.hyper(y, t)
-            z_hat = z + (torch.floor(z + 0.5) - z).detach()
-            q_map = (2 * q - (STEPS - 1))[:, None].expand(b, 1, h // 64, w // 64)
-            mean, index, y_hat = self.prior(y, z_hat, q_map)
-            if noise is None:
-                bits_y = gaussian_bits(y_hat - mean, index)
-                bits_z = gaussian_bits(z_hat, self.hyper_index(q))
+            z_hat, mean, index, y_hat = self.symbols(y, z, q)
+            if self.levels:
+                bits_y = bounded_bits(y_hat, sigma(index), self.levels)
             else:
-                bits_y = gaussian_bits(y - mean + noise[0] - 0.5, index)
-                bits_z = gaussian_bits(z + noise[1] - 0.5, self.hyper_index(q))
+                bits_y = gaussian_bits(y_hat - mean if noise is None else y - mean + noise[0] - 0.5, index)
+            bits_z = gaussian_bits(z_hat if noise is None else z + noise[1] - 0.5, self.hyper_index(q))
+            if noisy and noise is not None:
+                y_hat = y + noise[0] - 0.5
             if t.shape[-1] > 1:
                 t = t.repeat_interleave(4, 2).repeat_interleave(4, 3)
             return y_hat / gain, t, bits_y.sum((1, 2, 3)) + bits_z.sum((1, 2, 3))
+
+    def symbols(self, y: Tensor, z: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Gained latents and hyper-latents to (rounded z, then mean, scale index and rounded y of `Prior`)."""
+        z_hat = z + (torch.floor(z + 0.5) - z).detach()
+        q = torch.full_like(q, (STEPS - 1) / 2) if self.one_rate else q
+        q_map = (2 * q - (STEPS - 1))[:, None].expand(len(z), 1, *z.shape[2:])
+        return z_hat, *self.prior(y, z_hat, q_map)
 
     def noise_shapes(self, height: int, width: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Shapes of the noise of one picture: of its latents, of its hyper-latents."""
@@ -101,11 +165,16 @@ class Codec(nn.Module):
         return (shape.latents, height // 16, width // 16), (shape.hyper, height // 64, width // 64)
 
     def forward(
-        self, x: Tensor, q: Tensor, realism: Tensor | None = None, noise: tuple[Tensor, Tensor] | None = None
+        self,
+        x: Tensor,
+        q: Tensor,
+        realism: Tensor | None = None,
+        noise: tuple[Tensor, Tensor] | None = None,
+        noisy: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`code`, then the synthesis at `realism` (one number, 0 where None), with the grain of a decoder that shows
         the whole picture: (x_hat on the scale of x, bits, decoded latents)."""
-        latents, t, bits = self.code(x, q, noise)
+        latents, t, bits = self.code(x, q, noise, noisy)
         if realism is None:
             return self.synthesis(latents, t, latents.new_zeros(1)), bits, latents
         pixels = torch.from_numpy(grain(0, 0, x.shape[3], x.shape[2])).to(x).expand(len(x), 1, -1, -1)

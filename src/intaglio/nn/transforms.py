@@ -124,6 +124,7 @@ class Analysis(nn.Module):
 
     def __init__(self, shape: Shape):
         super().__init__()
+        self.reach = halo(shape)[0]
         n8, n16 = shape.analysis_blocks
         self.enter = nn.Conv2d(192, shape.width, 1)
         self.stage8 = nn.Sequential(*[Block(shape.width) for _ in range(n8)])
@@ -185,8 +186,11 @@ class Synthesis(nn.Module):
     noise is (batch, 1, h, w), of mean 0 and variance 1, without which there is no grain.
     """
 
+    noisy = True  # it takes noise
+
     def __init__(self, shape: Shape):
         super().__init__()
+        self.reach = halo(shape)[1]
         n8, n16 = shape.synthesis_blocks
         self.modulation16 = Modulation(shape.latents)
         self.stage16 = nn.Sequential(*[Block(shape.latents) for _ in range(n16)])

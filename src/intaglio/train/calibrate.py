@@ -11,9 +11,11 @@ import torch
 
 from .. import entropy
 from ..nn.codec import STEPS, Codec
+from ..nn.finite import soft_to_hard
 from ..nn.prior import SCALES, sigma
 from .data import Photographs
 from .draws import Draws
+from .export import finite_tables, integer_counts
 
 PRIOR_WEIGHT = 4000.0  # a Gaussian counts as this many observations
 TAIL = 2.0**-14
@@ -22,8 +24,9 @@ TAIL = 2.0**-14
 @torch.no_grad()
 def counts(codec: Codec, photographs: Photographs, pictures: int, reach: int = entropy.MAX_REACH) -> np.ndarray:
     """Histograms (64, reach + 2) of |residual| by scale index, over `pictures` crops of 256 (or of what the photographs
-    allow); the last column counts what lies beyond `reach`."""
-    result = np.zeros((SCALES, reach + 2))
+    allow); the last column counts what lies beyond `reach`. A finite alphabet has two of them, (128, reach + 2): that
+    of the latents and that of the hyper-latents."""
+    result = np.zeros((2 * SCALES if codec.levels else SCALES, reach + 2))
     codec = codec.eval()
     size = min(256, photographs.largest_crop() // 64 * 64)
     for i in range(pictures):
@@ -31,18 +34,24 @@ def counts(codec: Codec, photographs: Photographs, pictures: int, reach: int = e
         q = torch.full((1, 1, 1), float(i % STEPS))
         t = (q / (STEPS - 1))[:, None]
         y = codec.analysis(x) * codec.gain(q)
-        z_hat = torch.floor(codec.hyper(y, t) + 0.5)
-        q_map = (2 * q - (STEPS - 1))[:, None].expand(1, 1, *z_hat.shape[2:])
-        mean, index, y_hat = codec.prior(y, z_hat, q_map)
-        for scale, value in ((index, y_hat - mean), (codec.hyper_index(q).expand_as(z_hat), z_hat)):
+        if codec.levels:
+            y = soft_to_hard(y, codec.levels)
+        z_hat, mean, index, y_hat = codec.symbols(y, codec.hyper(y, t), q)
+        own = codec.hyper_index(q).expand_as(z_hat) + (SCALES if codec.levels else 0)
+        for scale, value in ((index, y_hat - mean), (own, z_hat)):
             magnitude = value.abs().round().long().clamp_max(reach + 1)
             flat = scale.long() * (reach + 2) + magnitude
             result += np.bincount(flat.flatten().numpy(), minlength=result.size).reshape(result.shape)
     return result
 
 
-def tables(histograms: np.ndarray) -> entropy.Tables:
-    """Integer tables from `counts`; each sums to 2^24 with every entry at least 1."""
+def tables(histograms: np.ndarray, levels: int = 0) -> entropy.Tables:
+    """Integer tables from `counts`; each sums to 2^24 with every entry at least 1. For a finite alphabet, those of
+    `finite_tables`."""
+    if levels:
+        latents, hyper = (tables(part) for part in np.split(histograms, 2))
+        cut = finite_tables(latents, levels)
+        return entropy.Tables([*(cut.counts(s) for s in range(SCALES)), *(hyper.counts(s) for s in range(SCALES))])
     gaussian = entropy.gaussian_tables(sigma(torch.arange(SCALES, dtype=torch.float64)).tolist(), TAIL)
     result = []
     for s, seen in enumerate(histograms):
@@ -57,13 +66,5 @@ def tables(histograms: np.ndarray) -> entropy.Tables:
         enough = int(np.argmax(tail < TAIL)) - 1 if (tail < TAIL).any() else entropy.MAX_REACH
         k = max(k, min(enough, entropy.MAX_REACH))
         half = p[1 : k + 1] / 2
-        result.append(_integers(np.concatenate([half[::-1], p[:1], half, [max(tail[k + 1], 2.0**-20)]])))
+        result.append(integer_counts(np.concatenate([half[::-1], p[:1], half, [max(tail[k + 1], 2.0**-20)]])))
     return entropy.Tables(result)
-
-
-def _integers(p: np.ndarray) -> np.ndarray:
-    """Counts of at least 1 that sum to 2^24; what rounding leaves over goes to the largest."""
-    spare = entropy.TOTAL - len(p)
-    values = np.floor(p / p.sum() * spare).astype(np.int64) + 1
-    values[np.argmax(values)] += entropy.TOTAL - values.sum()
-    return values.astype(np.uint32)

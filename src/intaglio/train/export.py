@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,6 @@ from .. import entropy
 from ..nn.codec import STEPS, Codec
 from ..nn.prior import SCALES, Prior, context, sigma
 from ..nn.quantised import IntConv
-from ..nn.transforms import halo
 from ..package import Package
 
 LIMIT = 2**24  # below it float32 holds every integer, so sums are exact in any order
@@ -38,14 +38,14 @@ class AnalysisGraph(nn.Module):
 
 
 class SynthesisGraph(nn.Module):
-    """Latents (1, M, h, w), t = q/63 (1, 1, h, w), realism (1, 1, 1, 1) and noise (1, 1, 16h, 16w) to uint8 pixels
-    (1, 16h, 16w, 3)."""
+    """Latents (1, M, h, w), t = q/63 (1, 1, h, w), realism (1, 1, 1, 1) and, where the network takes it, noise
+    (1, 1, 16h, 16w) to uint8 pixels (1, 16h, 16w, 3)."""
 
     def __init__(self, codec: Codec):
         super().__init__()
         self.synthesis = codec.synthesis
 
-    def forward(self, latents: Tensor, t: Tensor, realism: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, t: Tensor, realism: Tensor, noise: Tensor | None = None) -> Tensor:
         x = self.synthesis(latents, t, realism, noise)
         return torch.floor(x + 0.5).clamp(0, 255).to(torch.uint8).movedim(1, 3)
 
@@ -162,15 +162,15 @@ def graphs(codec: Codec) -> dict[str, bytes]:
     shape, prior = codec.shape, fixed(codec.prior)
     m, last = shape.latents, (2, 3)
     h, w = 24, 40  # any example size: both sides are symbols
+    decoded = {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h, w), "realism": torch.zeros(1, 1, 1, 1)}
+    if codec.synthesis.noisy:
+        decoded["noise"] = torch.zeros(1, 1, 16 * h, 16 * w)
     result = {
         "analysis": graph(AnalysisGraph(codec), {"pixels": torch.zeros(1, 16 * h, 16 * w, 3, dtype=torch.uint8)},
                           {"pixels": (1, 2)}, ["latents"]),
         "hyper": graph(codec.hyper, {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h // 4, w // 4)},
                        {"latents": last, "t": last}, ["z"]),
-        "synthesis": graph(SynthesisGraph(codec), {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h, w),
-                                                   "realism": torch.zeros(1, 1, 1, 1),
-                                                   "noise": torch.zeros(1, 1, 16 * h, 16 * w)},
-                           {"latents": last, "t": last, "noise": last}, ["pixels"]),
+        "synthesis": graph(SynthesisGraph(codec), decoded, {"latents": last, "t": last, "noise": last}, ["pixels"]),
         "prior_start": graph(prior.start, {"z": torch.zeros(1, shape.hyper, h // 4, w // 4),
                                            "q": torch.zeros(1, 1, h // 4, w // 4)},
                              {"z": last, "q": last}, ["features"]),
@@ -184,6 +184,34 @@ def graphs(codec: Codec) -> dict[str, bytes]:
     return result
 
 
+def halo(module: nn.Module) -> int | str:
+    """What the card says of how far a network reaches: pixels, in whole latents, or "whole"."""
+    reach: Any = module.reach
+    return "whole" if reach == "whole" else -(-int(reach) // 16) * 16
+
+
+def finite_tables(tables: entropy.Tables, levels: int) -> entropy.Tables:
+    """For an alphabet of `levels` symbols: each of `tables` cut off beyond it, for the latents, and then all of them as
+    they are, for the hyper-latents, which are not bounded."""
+    half = (levels - 1) // 2
+    cut = []
+    for s in range(len(tables)):
+        counts = tables.counts(s)[:-1].astype(float)
+        reach = len(counts) // 2
+        inside = np.zeros(levels + 1)  # the last entry, the escape, keeps the one count that a table must give it
+        n = min(half, reach)
+        inside[half - n : half + n + 1] = counts[reach - n : reach + n + 1]
+        cut.append(integer_counts(inside))
+    return entropy.Tables([*cut, *(tables.counts(s) for s in range(len(tables)))])
+
+
+def integer_counts(p: np.ndarray) -> np.ndarray:
+    """Counts of at least 1 in proportion to p that sum to 2^24; what rounding leaves over goes to the largest."""
+    values = np.floor(p / p.sum() * (entropy.TOTAL - len(p))).astype(np.int64) + 1
+    values[np.argmax(values)] += entropy.TOTAL - values.sum()
+    return values.astype(np.uint32)
+
+
 def export(codec: Codec, card: dict, tables: entropy.Tables | None = None) -> Package:
     """Assemble a package. `card` gets the numbers that the runtime needs; the rest of it is the caller's text."""
     with torch.no_grad():
@@ -191,16 +219,20 @@ def export(codec: Codec, card: dict, tables: entropy.Tables | None = None) -> Pa
         gains = codec.gain(q[None, None])[0, :, 0].T.contiguous().numpy()
         hyper_index = codec.hyper_index(q[None, None])[0, :, 0].T.numpy().astype(np.uint8)
     shape = codec.shape
-    reach = halo(shape)
     card = {
         **card,
         "network": {**vars(shape), "parameters": sum(p.numel() for p in codec.parameters())},
         "latents": shape.latents, "hyper": shape.hyper, "steps": STEPS,
         "passes": [list(p) for p in codec.prior.passes], "seen": list(codec.prior.seen),
-        "halo": {"analysis": reach[0], "synthesis": reach[1]},
+        "halo": {"analysis": halo(codec.analysis), "synthesis": halo(codec.synthesis)},
     }
+    if codec.levels:
+        card["levels"] = codec.levels
+        hyper_index += SCALES  # behind the alphabet's tables, see `finite_tables`
     if tables is None:
         tables = entropy.gaussian_tables(sigma(torch.arange(SCALES, dtype=torch.float64)).tolist())
+        if codec.levels:
+            tables = finite_tables(tables, codec.levels)
     counts, sizes = tables.arrays()
     return Package.assemble(
         card, graphs(codec), tables={"gains": gains, "hyper_index": hyper_index, "counts": counts, "sizes": sizes},

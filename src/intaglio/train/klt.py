@@ -25,7 +25,7 @@ def _basis(samples: Tensor) -> Tensor:
 @torch.no_grad()
 def start(codec: Codec, photographs: Photographs, seed: int = 0, count: int = 2000) -> None:
     """Set the 1x1 convolutions of `codec` to the KLT of `count` crops of 64. The width must be at least 192."""
-    width, latents = codec.shape.width, codec.shape.latents
+    width, latents = getattr(codec.shape, "width", 0), codec.shape.latents
     if width < 192:
         raise ValueError(f"the KLT start needs a width of at least 192 (64 pixels of 3 colours), not {width}")
     draws = [Draws(seed, i, 200, photographs.device) for i in range(count // 200)]

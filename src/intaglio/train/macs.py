@@ -11,26 +11,33 @@ import onnxruntime as ort
 
 
 def macs(graph: bytes, inputs: Mapping[str, Sequence[int]]) -> int:
-    """Multiply-accumulates of one run with inputs of the given shapes: the graph is run, and its convolutions' outputs
-    measured, since pixel shuffles hide their sizes from shape inference."""
+    """Multiply-accumulates of one run with inputs of the given shapes: the graph is run, and the outputs of its
+    convolutions and matrix products measured, since pixel shuffles hide their sizes from shape inference."""
     model = onnx.load_from_string(graph)
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    others = {"MatMul", "Gemm", "ConvTranspose", "Einsum"} & {node.op_type for node in model.graph.node}
+    products = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul")]
+    others = {"Gemm", "Einsum"} & {node.op_type for node in model.graph.node}
     if others:
         raise NotImplementedError(f"counting {', '.join(sorted(others))} is not written yet")
     del model.graph.output[:]
-    names = [name for node in convolutions for name in (node.output[0], node.input[1])]
+    names = [name for node in products for name in (node.output[0], *node.input[:2])]
     # a weight may be an initialiser, which cannot be an output as it is
     for name in {t.name for t in model.graph.initializer}.intersection(names):
         model.graph.node.append(onnx.helper.make_node("Identity", [name], [f"{name}.seen"]))
         names = [f"{name}.seen" if n == name else n for n in names]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names))
+    given = {i.name for i in model.graph.input}  # an input may be no output either, and its size is known
+    wanted = [name for name in dict.fromkeys(names) if name not in given]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
     feed = {i.name: np.zeros(inputs[i.name], types[i.type]) for i in session.get_inputs()}
-    found = dict(zip(dict.fromkeys(names), session.run(None, feed), strict=True))
-    return sum(found[out].size * math.prod(found[weight].shape[1:])
-               for out, weight in zip(names[::2], names[1::2], strict=True))
+    found = feed | dict(zip(wanted, session.run(None, feed), strict=True))
+    total = 0
+    for node, out, a, b in zip(products, names[::3], names[1::3], names[2::3], strict=True):
+        if node.op_type == "MatMul":
+            total += found[out].size * found[a].shape[-1]
+        else:  # every output of a convolution, every input of a transposed one, meets the weights of one channel
+            total += found[out if node.op_type == "Conv" else a].size * math.prod(found[b].shape[1:])
+    return total
 
 
 def per_pixel(

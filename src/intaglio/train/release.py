@@ -30,13 +30,15 @@ REALISM_LIMITS = (
 
 
 def package(
-    codec: Codec, name: str, photographs: Photographs, pictures: int, training: dict, limits: str = FIDELITY_LIMITS
+    codec: Codec, name: str, photographs: Photographs, pictures: int, training: dict, limits: str = FIDELITY_LIMITS,
+    recipe: dict | None = None,
 ) -> Package:
-    """Export with tables calibrated on `pictures` crops, and complete the card."""
-    tables = calibrate.tables(calibrate.counts(codec, photographs, pictures))
+    """Export with tables calibrated on `pictures` crops, and complete the card. recipe: what the card says of it, None
+    for the released ones."""
+    tables = calibrate.tables(calibrate.counts(codec, photographs, pictures), codec.levels)
     card = {
         "name": name, "licence": "Apache-2.0", "realism": 0.0,
-        "recipe": {"module": "intaglio.recipes", "lambda": [LAMBDA_MIN, LAMBDA_MAX]},
+        "recipe": recipe or {"module": "intaglio.recipes", "lambda": [LAMBDA_MIN, LAMBDA_MAX]},
         "training": training, "data": {"photographs": len(photographs.index["entries"])}, "limits": limits,
     }
     result = export.export(codec, card, tables)

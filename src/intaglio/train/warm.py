@@ -19,8 +19,11 @@ from ..package import Package
 
 
 def shape_of(package: Package) -> Shape:
-    """The network's numbers, from the card."""
-    network = {k: v for k, v in package.card["network"].items() if k != "parameters"}
+    """The network's numbers, from the card. Raises WrongModel where it is no network of the released kind."""
+    network = {k: v for k, v in package.card.get("network", {}).items() if k != "parameters"}
+    if network.keys() != vars(Shape()).keys():
+        raise WrongModel(f"model {package.name}: is no network of the released kind, and a package of another kind is "
+                         "not read back into one that can be trained; give the checkpoint of its run (last.pt)")
     return Shape(**{k: tuple(v) if isinstance(v, list) else v for k, v in network.items()})  # type: ignore[arg-type]
 
 
