@@ -27,6 +27,7 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 
+ROWS = 8192  # pixels that a refinement is asked for at a time: it may need memory for each
 MAX_THREADS = 256  # onnxruntime starts as many as it is told to, also where that takes for ever
 
 # In a graph: the name of a file with its weights (the key of onnx's external_data, however its tag and length are
@@ -145,7 +146,11 @@ class Runtime:
 
     def refinement(self, features: np.ndarray) -> np.ndarray:
         """What refine.py tells of n pixels, float32 (n, 54), to their corrections in grey levels (n,)."""
-        return self._run("refine", {"features": features}, (np.float32, (len(features), 1)))[0][:, 0]
+        out = np.empty(len(features), np.float32)
+        for at in range(0, len(features), ROWS):
+            part = features[at : at + ROWS]
+            out[at : at + ROWS] = self._run("refine", {"features": part}, (np.float32, (len(part), 1)))[0][:, 0]
+        return out
 
 
 def _check(arrays: list[np.ndarray], outputs: tuple[Output, ...]) -> None:
