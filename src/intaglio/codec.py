@@ -15,6 +15,7 @@ from PIL import Image
 
 from . import alpha as alpha_plane
 from . import container, pictures, refine, search
+from .areas import Areas, unpack
 from .container import BLOCK, MAX_PIXELS, Header
 from .errors import BadInput
 from .guards import memory_told
@@ -23,6 +24,7 @@ from .package import WHOLE, Package, for_fingerprint, released_names, resolve
 from .printing import Printer
 from .reader import Reader
 from .runtime import Runtime, runtime
+from .selection import select
 from .tiles import CELL, Box, Layout, Spill, pixels
 
 DEFAULT_QUALITY = 50.0
@@ -42,7 +44,10 @@ def quality_to_q(quality: float) -> int:
 class Encoder:
     """One picture, analysed once; `at` writes it at any q and gain map."""
 
-    def __init__(self, picture: pictures.Picture, engine: Runtime, realism: float, keep: bool, progress: Progress):
+    def __init__(
+        self, picture: pictures.Picture, engine: Runtime, realism: float, keep: bool, progress: Progress,
+        areas: Areas | None = None,
+    ):
         self.picture, self.engine, self.realism = picture, engine, realism
         self._header(0)  # a picture too large for the format is refused before the work
         self.layout = Layout(*picture.image.size)
@@ -53,6 +58,8 @@ class Encoder:
         self._whole: NDArray[np.float32] | None = None  # latents of the whole picture, of a network that sees no less
         self._trials = 0
         self._alpha = self._alpha_records()
+        self._areas = None if areas is None else areas.pack()
+        self._kept = None if areas is None else areas.kept()
         self._latents = Spill() if keep else None
         if self._latents is not None:
             for i in range(len(self.layout)):
@@ -93,7 +100,8 @@ class Encoder:
     ) -> bytes:
         p = self.picture
         return container.pack(
-            header, tiles, qmap=qmap, refined=on, icc=p.icc, exif=p.exif, xmp=p.xmp, alpha=self._alpha
+            header, tiles, qmap=qmap, refined=on, areas=self._areas, icc=p.icc, exif=p.exif, xmp=p.xmp,
+            alpha=self._alpha,
         )
 
     def at(self, q: int, qmap: NDArray[np.int8] | None = None) -> bytes:
@@ -109,7 +117,9 @@ class Encoder:
         for i in range(len(self.layout)):
             t = self.layout.tile(i).outwards(BLOCK)
             y = self._analyse(i) if self._latents is None else self._latents[i]
-            tiles.append(self.coder.encode(y, steps[t.y0 : t.y1, t.x0 : t.x1]))
+            c = self.layout.tile(i).outwards(CELL)
+            kept = None if self._kept is None else self._kept[c.y0 : c.y1, c.x0 : c.x1]
+            tiles.append(self.coder.encode(y, steps[t.y0 : t.y1, t.x0 : t.x1], kept))
             share = (i + 1) / len(self.layout)
             if self._latents is not None:  # a search, of which the analysis was the first half
                 share = min(1.0, 0.5 + 0.5 * (self._trials + share) / search.TRIALS)
@@ -150,6 +160,9 @@ def encode(
     target_bpp: float | None = None,
     target_bytes: int | None = None,
     roi: Any = None,
+    labels: Any = None,
+    keep: Any = None,
+    label_cell: int | None = None,
     realism: float | None = None,
     model: Model = None,
     strict: bool = False,
@@ -165,6 +178,11 @@ def encode(
     target_bytes (of the whole file); a target is never exceeded, and met from below by the largest step that fits.
     roi: a mask (path, Pillow image, or array of uint8 or bool; any size, stretched to the picture): white areas are
     kept better, black ones starved, at no more bytes than the target, or than the quality takes without the mask.
+    labels: a map of what stands where (path, Pillow image or array of class ids, or of instances as class * 1000 + n),
+    for a model that synthesises from labels: latents are spent on what `keep` names alone, all else is synthesised from
+    the map. keep: None (nothing), a mask as for roi, boxes (x, y, width, height), or a dict of any of boxes, mask and
+    classes (names or ids). label_cell: the map is stored with a label every so many pixels (1, 2, 4, ... 64; default 4,
+    more in large pictures).
     realism: 0..1, the decoder's default, stored in the file (None: the model's own).
     model: None (released), a released name, a package's path, or a Package. strict: refuse what would be converted.
     device: cpu, cuda, coreml or directml, where the installed onnxruntime has it. threads: 1..256, None for all cores.
@@ -194,8 +212,15 @@ def encode(
         if not 1 <= target_bytes < float("inf"):
             raise BadInput(f"target_bytes is {target_bytes}; give a number of bytes above 0")
         limit = int(target_bytes)
+    areas = None
+    if labels is not None:
+        if "labels" not in package.card:
+            raise BadInput(f"model {package.name} does not synthesise from labels; give one of recipe extreme-sc")
+        areas = select(labels, keep, Layout(width, height), package.card["labels"], label_cell, max_pixels)
+    elif keep is not None or label_cell is not None:
+        raise BadInput("what is not kept is synthesised from a label map; give it with labels")
     searching = limit is not None or roi is not None
-    encoder = Encoder(picture, engine, realism, searching, progress)
+    encoder = Encoder(picture, engine, realism, searching, progress, areas)
     if not searching:
         return encoder.refined(encoder.at(q))
     qmap = search.gain_offsets(roi, encoder.layout, max_pixels) if roi is not None else None
@@ -292,8 +317,9 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     data: bytes, a path, or a binary file. The answer's keys: format ("itg"), version, width, height (pixels), mode,
     q (0..63) and quality (0..100) of the file as a whole, realism (0..1, the default), model (a released one's name or
     None), fingerprint (16 hexadecimal digits), bytes, bpp (bits of the whole file for each pixel), tiles, gain_map
-    ([least, greatest] offset from q, or None), orientation (EXIF's 1..8, or None), icc_bytes, exif_bytes, xmp_bytes (0
-    where there is none) and chunks (a list of {type, offset, bytes}, in the order of the file).
+    ([least, greatest] offset from q, or None), kept (share of the latents that are coded, 1.0 for all), orientation
+    (EXIF's 1..8, or None), icc_bytes, exif_bytes, xmp_bytes (0 where there is none) and chunks (a list of {type,
+    offset, bytes}, in the order of the file).
     Raises CorruptFile (also when the file was cut short), UnsupportedFile, TooLarge or BadInput.
     """
     with Reader(data, max_pixels=max_pixels) as reader:
@@ -306,11 +332,17 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
             "model": names[0] if names else None, "fingerprint": header.fingerprint.hex(),
             "bytes": size, "bpp": round(8 * size / (header.width * header.height), 4), "tiles": header.tiles,
             "gain_map": [int(np.min(reader.qmap)), int(np.max(reader.qmap))] if np.any(reader.qmap) else None,
+            "kept": 1.0 if reader.areas is None else round(float(_areas(reader).kept().mean()), 4),
             "orientation": _orientation(reader.exif),
             "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""),
             "xmp_bytes": len(reader.xmp or b""),
             "chunks": [{"type": kind, "offset": offset, "bytes": length} for kind, offset, length in reader.chunks],
         }
+
+
+def _areas(reader: Reader) -> Areas:
+    assert reader.areas is not None
+    return unpack(*reader.areas, Layout(reader.header.width, reader.header.height))
 
 
 def _orientation(exif: bytes | None) -> int | None:

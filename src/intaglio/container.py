@@ -29,6 +29,7 @@ MAX_SIDE = 1 << 24
 MAX_PIXELS = 1 << 28  # the default of Reader's max_pixels
 MAX_Q = 63
 MAX_METADATA = 64 << 20  # bytes of one ICC profile, EXIF block or XMP packet, expanded
+MAX_MAP_BYTES = 1 << 20  # bytes of a KEEP or LABL payload
 MAX_TILE_BYTES = 64 << 20  # bytes of one TILE payload; the dearest one that symbols of at most 2^20 can fill is 12 MB
 FRAME = 12  # bytes around a payload: type, length, CRC-32
 
@@ -91,6 +92,7 @@ def pack(
     *,
     qmap: NDArray[Any] | None = None,
     refined: NDArray[Any] | None = None,
+    areas: tuple[bytes, bytes] | None = None,
     icc: bytes | None = None,
     exif: bytes | None = None,
     xmp: bytes | None = None,
@@ -99,7 +101,8 @@ def pack(
     """The whole file: `tiles` are the TILE payloads and `alpha` the alpha records, both in grid order.
 
     qmap: int8 (rows, columns) of header.blocks; one that is all zero is not written. refined: bool of the same
-    shape, the blocks that are refined; where there is none, it is not written. Empty metadata is not written.
+    shape, the blocks that are refined; where there is none, it is not written. areas: the payloads of KEEP and LABL
+    (areas.py). Empty metadata is not written.
     BadInput when the parts do not fit together, TooLarge when one exceeds its limit.
     """
     if len(tiles) != header.tiles:
@@ -121,6 +124,10 @@ def pack(
         raise BadInput(f"a map of refined blocks of {refined.shape} is not of shape {header.blocks}")
     if refined is not None and refined.any():
         out += _chunk("REFN", blockmap.pack(refined))
+    for name, payload in zip(("KEEP", "LABL"), areas or (), strict=False):
+        if len(payload) > MAX_MAP_BYTES:
+            raise TooLarge(f"a {name} chunk of {len(payload)} bytes is above the format's {MAX_MAP_BYTES}")
+        out += _chunk(name, payload)
     for name, value in (("iCCP", icc), ("eXIF", exif), ("xMPd", xmp)):
         if value and len(value) > MAX_METADATA:
             raise TooLarge(f"{len(value)} bytes of {METADATA[name].upper()} are above the limit of {MAX_METADATA}")

@@ -207,6 +207,10 @@ def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
     if "levels" in card:
         need(whole(card["levels"], 3, MAX_LEVELS) and card["levels"] % 2 == 1,
              f"levels is {card['levels']!r}, not an odd number up to {MAX_LEVELS}")
+    if "labels" in card:
+        names = card["labels"]
+        need(isinstance(names, list) and 1 <= len(names) <= 256 and all(isinstance(n, str) for n in names),
+             "labels is not a list of 1 to 256 names")
     realism = card.get("realism", 0.0)
     need(type(realism) in (int, float) and 0 <= realism <= 1, f"realism is {realism!r}, not within 0..1")
     gains, index, _, sizes = (tables[name] for name in ("gains", "hyper_index", "counts", "sizes"))

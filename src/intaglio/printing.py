@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import refine
+from . import areas, refine
 from .container import BLOCK, MAX_Q
 from .errors import AGAIN, CorruptFile
 from .latents import TileCoder
@@ -29,6 +29,11 @@ class Printer:
         self._coder = TileCoder(engine)
         self._whole: tuple[float, NDArray[np.uint8]] | None = None  # realism and pixels, where a model sees no less
         self._latents = Latents(self.layout, self._decode, order)
+        self._areas = None if reader.areas is None else areas.unpack(*reader.areas, self.layout)
+        self._kept = None if self._areas is None else self._areas.kept()
+        known = len(engine.package.card.get("labels", ()))
+        if self._areas is not None and int(self._areas.labels.max()) >= known:
+            raise CorruptFile(f"the file holds label {self._areas.labels.max()} and its model knows {known}; {AGAIN}")
         if reader.refined is not None and self.header.fingerprint == engine.package.plain:
             raise CorruptFile(f"the file has a REFN chunk and is of a model without a refinement; {AGAIN}")
 
@@ -39,9 +44,14 @@ class Printer:
     def _decode(self, i: int) -> NDArray[np.float32]:
         payload = self.reader.tile(i)
         try:
-            return self._coder.decode(payload, self.steps(self.layout.tile(i).outwards(BLOCK)))
+            tile = self.layout.tile(i)
+            return self._coder.decode(payload, self.steps(tile.outwards(BLOCK)), self._part(tile.outwards(CELL)))
         except CorruptFile as error:
             raise CorruptFile(f"tile {i}: {error}") from None
+
+    def _part(self, latents: Box) -> NDArray[np.bool_] | None:
+        """Which latents of a box of them are coded; None for all."""
+        return None if self._kept is None else self._kept[latents.y0 : latents.y1, latents.x0 : latents.x1]
 
     def image(self, i: int, part: Box, realism: float) -> Image.Image:
         """Pixels of `part`, which lies in tile i, as an L or RGB image."""
@@ -78,7 +88,9 @@ class Printer:
         y0, x0 = window.y0 - 4 * blocks.y0, window.x0 - 4 * blocks.x0
         t = (t[y0 : y0 + window.height, x0 : x0 + window.width] / np.float32(MAX_Q)).astype(np.float32)
         corner = (CELL * window.x0, CELL * window.y0)
-        rgb = self.engine.synthesis(self._latents.window(i, window), t[None, None], realism, corner)[0]
+        labels = None if self._areas is None else self._areas.window(window.times(CELL))
+        y = self._latents.window(i, window)
+        rgb = self.engine.synthesis(y, t[None, None], realism, corner, self._part(window), labels)[0]
         if halo == WHOLE:
             self._whole = realism, rgb
         y0, x0 = part.y0 - CELL * window.y0, part.x0 - CELL * window.x0

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from . import blockmap
 from .container import (
     FRAME,
+    MAX_MAP_BYTES,
     MAX_METADATA,
     MAX_PIXELS,
     MAX_Q,
@@ -45,7 +46,8 @@ MAX_CHUNKS = 256  # chunks before the first TILE
 
 _HEAD_LIMIT = 4096  # far above version 1's 20 bytes, so that a newer HEAD is still recognised as newer
 _STORED_LIMIT = MAX_METADATA + (1 << 20)  # deflate may grow what it cannot shrink, by less than this
-_CRITICAL_ORDER = ("HEAD", "QMAP", "REFN", "ALPH", "TIDX", "TILE")
+_CRITICAL_ORDER = ("HEAD", "QMAP", "REFN", "KEEP", "LABL", "ALPH", "TIDX", "TILE")
+_BEFORE_METADATA = ("QMAP", "REFN", "KEEP", "LABL")
 
 
 class Reader:
@@ -54,7 +56,7 @@ class Reader:
     source: bytes-like, a path, or a binary file, read from where it stands (one that cannot seek is read whole).
     max_pixels: TooLarge above it. Offsets count from the signature's first byte.
     Attributes: header; version; qmap: int8 (rows, columns), not writable; refined: bool of the same shape, or None;
-    icc, exif, xmp: bytes or None; size in bytes.
+    areas: the payloads of KEEP and LABL, or None; icc, exif, xmp: bytes or None; size in bytes.
     """
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
@@ -84,6 +86,7 @@ class Reader:
         # A gain map of zeros costs nothing this way, however many blocks a raised max_pixels lets in.
         self.qmap: NDArray[np.int8] = np.broadcast_to(np.int8(0), self.header.blocks)
         last, lengths = "HEAD", None
+        maps: list[bytes] = []
         while True:
             self._front.append((kind, offset, length))
             offset += FRAME + length
@@ -96,7 +99,7 @@ class Reader:
                 if _CRITICAL_ORDER.index(kind) <= _CRITICAL_ORDER.index(last):
                     raise CorruptFile(f"the {kind} chunk at byte {offset} comes after {last}; {AGAIN}")
                 # Behind metadata these could vanish into a metadata chunk whose length is damaged, unnoticed.
-                if kind in ("QMAP", "REFN") and any(name in METADATA for name, _, _ in self._front):
+                if kind in _BEFORE_METADATA and any(name in METADATA for name, _, _ in self._front):
                     raise CorruptFile(f"the {kind} chunk at byte {offset} comes after metadata; {AGAIN}")
                 last = kind
             if kind == "TILE":
@@ -105,6 +108,8 @@ class Reader:
                 self.qmap = self._read_qmap(offset, length)
             elif kind == "REFN":
                 self.refined = self._read_refined(offset, length)
+            elif kind in ("KEEP", "LABL"):
+                maps.append(self._payload(kind, offset, length, MAX_MAP_BYTES))
             elif kind == "ALPH":
                 self._alpha_chunk = (offset, length)
             elif kind == "TIDX":
@@ -113,6 +118,9 @@ class Reader:
                 self._read_metadata(kind, offset, length)
             else:
                 self._skip_unknown(kind, offset, length)
+        if len(maps) == 1:
+            raise CorruptFile(f"of KEEP and LABL, which belong together, the file has only one; {AGAIN}")
+        self.areas: tuple[bytes, bytes] | None = (maps[0], maps[1]) if maps else None
         if (self._alpha_chunk is None) == (self.header.mode in ("LA", "RGBA")):
             has = "no" if self._alpha_chunk is None else "an"
             raise CorruptFile(f"a picture of mode {self.header.mode} has {has} ALPH chunk; {AGAIN}")

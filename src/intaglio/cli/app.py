@@ -38,6 +38,17 @@ Realism = Annotated[Optional[float], typer.Option(  # noqa: UP045
     "--realism", min=0, max=1, help="0 least distortion, 1 most realistic. [default: the file's]", show_default=False)]
 Roi = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--roi", metavar="MASK", help="A picture: white areas are kept better, black ones starved, at the same bytes.")]
+Labels = Annotated[Optional[str], typer.Option(  # noqa: UP045
+    "--labels", metavar="MAP", help="A picture of class ids (or instances): what is not kept is synthesised from it.")]
+KeepBox = Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
+    "--keep-box", metavar="X,Y,W,H", help="With --labels: keep these pixels. May be repeated.", show_default=False)]
+KeepMask = Annotated[Optional[str], typer.Option(  # noqa: UP045
+    "--keep-mask", metavar="MASK", help="With --labels: keep what is white in this picture.")]
+KeepClasses = Annotated[Optional[str], typer.Option(  # noqa: UP045
+    "--keep-classes", metavar="A,B,...", help="With --labels: keep these classes, by id or name.")]
+LabelCell = Annotated[Optional[int], typer.Option(  # noqa: UP045
+    "--label-cell", metavar="PIXELS", help="Store a label every so many pixels: 1, 2, 4, ... 64. [default: 4]",
+    show_default=False)]
 Region = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--region", metavar="X,Y,W,H", help="Decode these pixels only.")]
 Format = Annotated[Optional[str], typer.Option(  # noqa: UP045
@@ -78,12 +89,15 @@ def _intaglio(version: Annotated[bool, typer.Option("--version", callback=_versi
 @app.command()
 def encode(
     files: Files, output: Output = None, quality: Quality = None, target_bpp: TargetBpp = None,
-    target_bytes: TargetBytes = None, realism: StoredRealism = None, roi: Roi = None, model: Model = None,
+    target_bytes: TargetBytes = None, realism: StoredRealism = None, roi: Roi = None, labels: Labels = None,
+    keep_box: KeepBox = None, keep_mask: KeepMask = None, keep_classes: KeepClasses = None,
+    label_cell: LabelCell = None, model: Model = None,
     device: Device = "cpu", threads: Threads = None, jobs: Jobs = None, strict: Strict = False,
     overwrite: Overwrite = False, max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = False,
 ) -> Todo:
     """Encode pictures to .itg files."""
     options = _encoding(quality, target_bpp, target_bytes, realism, roi, model, device, strict, max_pixels)
+    options |= _areas(labels, keep_box, keep_mask, keep_classes, label_cell)
 
     def todo() -> int:
         suffixes = paths.picture_suffixes()
@@ -181,6 +195,22 @@ def _encoding(
     }
 
 
+def _areas(
+    labels: str | None, boxes: list[str] | None, mask: str | None, classes: str | None, cell: int | None
+) -> dict[str, Any]:
+    """codec.encode's arguments for what is kept and what is synthesised."""
+    keep: dict[str, Any] = {}
+    if boxes:
+        keep["boxes"] = [_rectangle("--keep-box", box) for box in boxes]
+    if mask is not None:
+        keep["mask"] = mask
+    if classes is not None:
+        keep["classes"] = [part.strip() for part in classes.split(",")]
+    if labels is None and (keep or cell is not None):
+        raise BadInput("what is not kept is synthesised from a label map; give it with --labels MAP")
+    return {"labels": labels, "keep": keep or None, "label_cell": cell}
+
+
 def _no_nan(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and math.isnan(value):  # which is neither below a minimum nor above a maximum
@@ -188,12 +218,14 @@ def _no_nan(**values: float | None) -> None:
 
 
 def _region(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
+    return None if text is None else _rectangle("--region", text)
+
+
+def _rectangle(option: str, text: str) -> tuple[int, ...]:
     try:
         x, y, w, h = (int(part) for part in text.split(","))
     except ValueError:
-        raise BadInput(f"--region {text}: give four whole numbers, X,Y,W,H, in pixels") from None
+        raise BadInput(f"{option} {text}: give four whole numbers, X,Y,W,H, in pixels") from None
     return x, y, w, h
 
 
