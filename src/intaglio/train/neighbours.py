@@ -27,7 +27,7 @@ SCALE = np.array([1.0] * (SIDE * SIDE) + [1 / 8, 1 / 8, 0, 0, 2], np.float32)
 SCALE[SIDE * SIDE // 2] = 1 / 8
 
 
-def scaled(seen: NDArray[np.float32]) -> NDArray[np.float32]:
+def scaled(seen: NDArray[np.int16]) -> NDArray[np.float32]:
     """Features as whole numbers whose squared distances mean something; their products stay below 2^24, so exact."""
     return np.floor(seen * SCALE)
 

@@ -82,7 +82,7 @@ def refine(package: Package, recipe: Refinement, photographs: Photographs, budge
 
 def _errors(package: Package, samples: Samples) -> tuple[float, float]:
     """Root mean squared error in grey levels of the samples as they are, and with the package's corrections."""
-    left = samples.wanted - Runtime(package).refinement(samples.seen)
+    left = samples.wanted - Runtime(package).refinement(samples.seen.astype(np.float32))
     return float(np.sqrt(np.square(samples.wanted).mean())), float(np.sqrt(np.square(left).mean()))
 
 

@@ -20,15 +20,16 @@ from ..tiles import CELL
 from .data import Photographs
 
 CROP = 256  # pixels along a side of the part of each photograph that is coded
+MOST = 4_000_000  # pixels altogether, for the memory's sake
 RIM = CELL  # of it is left out all around: the border of a crop is none of the photograph
 
 
 @dataclass(frozen=True)
 class Samples:
-    """n pixels. seen: what the model sees of them, (n, 54) float32, as `intaglio.refine.features` gives it. wanted: the
+    """n pixels. seen: what the model sees of them, (n, 54) int16, as `intaglio.refine.features` gives it. wanted: the
     mean over the channels of what is missing there, in grey levels, (n,) float32."""
 
-    seen: NDArray[np.float32]
+    seen: NDArray[np.int16]
     wanted: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -51,15 +52,16 @@ def gather(
     """Code a crop of each photograph of `which` at a random q, and take `pixels` of each at random (None: all).
 
     The crop lies on whole blocks, so that its pixels are where they would be in the whole photograph's grid; their
-    absolute position is that in the photograph. It ends early when time.monotonic() passes `deadline`, with what there
-    is. The picture is decoded without any refinement, at the realism that the package's card names.
+    absolute position is that in the photograph. No more photographs are taken than hold MOST pixels, and it ends early
+    when time.monotonic() passes `deadline`. The picture is decoded without any refinement, at the card's own realism.
     """
     engine = runtime(package, "cpu", threads)
     realism = float(package.card.get("realism", 0.0))
-    seen: list[NDArray[np.float32]] = []
-    wanted: list[NDArray[np.float32]] = []
+    each = (CROP - 2 * RIM) ** 2 if pixels is None else pixels
+    which = which[: max(1, MOST // each)]
+    seen, wanted, n = np.empty((len(which) * each, FEATURES), np.int16), np.empty(len(which) * each, np.float32), 0
     for number in which:
-        if seen and time.monotonic() > deadline:
+        if n and time.monotonic() > deadline:
             break
         rng = np.random.default_rng([seed, int(number)])
         offset, height, width = photographs.entries[number].tolist()
@@ -69,12 +71,13 @@ def gather(
         q = int(rng.integers(STEPS))
         file = Encoder(load(crop), engine, realism, False, lambda share: None).at(q)
         decoded = np.asarray(decode(file, model=package, threads=threads))
-        h, w = (max(1, side - 2 * RIM) for side in crop.shape[:2])
-        count = h * w if pixels is None else min(pixels, h * w)
-        at = np.arange(h * w) if pixels is None else rng.choice(h * w, count, replace=False)
+        h, w = (side - 2 * RIM for side in crop.shape[:2])
+        count = min(each, h * w)
+        at = rng.permutation(h * w)[:count]
         rows, columns = RIM + at // w, RIM + at % w
         window = np.pad(grey(decoded), REACH, "edge")
-        seen.append(features(window, rows, columns, (left, top), (width, height), np.full(count, q)))
-        wanted.append((crop[rows, columns].astype(np.float32) - decoded[rows, columns]).mean(1))
-    return Samples(np.concatenate(seen), np.concatenate(wanted)) if seen else Samples(
-        np.empty((0, FEATURES), np.float32), np.empty(0, np.float32))
+        steps = np.full(count, q)
+        seen[n : n + count] = features(window, rows, columns, (left, top), (width, height), steps)
+        wanted[n : n + count] = (crop[rows, columns].astype(np.float32) - decoded[rows, columns]).mean(1)
+        n += count
+    return Samples(seen[:n], wanted[:n])
