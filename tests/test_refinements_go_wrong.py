@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from refining import fitted, linear
 
 import intaglio
 from intaglio import blockmap, refine
+from intaglio.bench import codecs
 from intaglio.codec import Encoder
 from intaglio.container import pack
 from intaglio.package import Package
@@ -341,3 +343,16 @@ def test_maps_come_back(data: st.DataObject) -> None:
     assert len(packed) == 1 if on.all() else len(packed) > 1
     if not on.all():
         assert blockmap.unpack(packed, rows + 8, columns) is None
+
+
+def test_benchmarks_measure_what_is_refined(
+    tiny: Package, useful: Package, photo: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "useful.itgm").write_bytes(useful.to_bytes())
+    codec, image = codecs.named(str(tmp_path / "useful.itgm")), Image.fromarray(photo)
+    assert "refined by linear" in codec.about
+    target = len(file_of(photo, tiny, 20)) + 15
+    setting, file = codecs.find(codec, image, target)
+    assert len(file) <= target and switched(file) is not None
+    assert switched(codec.encode(image, setting)) is not None
+    assert (np.asarray(codec.decode(file)) == pixels(file, useful)).all()

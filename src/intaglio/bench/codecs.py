@@ -39,11 +39,15 @@ class Codec:
 
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
         """The whole file of an RGB picture at one of `settings`."""
-        return self.encoder(image)(setting)
+        return self.finish(image, self.encoder(image)(setting), None)
 
     def encoder(self, image: Image.Image) -> Callable[[Setting], bytes]:
         """`encode` of one picture: what several settings can share is done once."""
         return lambda setting: self.encode(image, setting)
+
+    def finish(self, image: Image.Image, data: bytes, limit: int | None) -> bytes:
+        """What an encoder does once, to the file that it has settled for; of at most `limit` bytes if `data` is."""
+        return data
 
     def decode(self, data: bytes) -> Image.Image:
         """The RGB picture of a file."""
@@ -110,6 +114,8 @@ class Intaglio(Codec):
         card = self._package.card
         realism = float(card.get("realism", 0.0)) if self.realism is None else self.realism
         self.about = f"model {self._package.name} {card['fingerprint']}, realism {realism:g}"
+        if self._package.refined:
+            self.about += f", refined by {card['refinement'].get('kind', 'a model of its own')}"
 
     @property
     def _package(self) -> package.Package:
@@ -119,7 +125,11 @@ class Intaglio(Codec):
         realism = float(self._package.card.get("realism", 0.0)) if self.realism is None else self.realism
         engine = runtime(self._package, "cpu", self.threads)
         encoder = itg.Encoder(pictures.load(image), engine, realism, True, lambda share: None)  # analysed here, once
-        return lambda setting: encoder.refined(encoder.at(int(setting)))
+        return lambda setting: encoder.at(int(setting))
+
+    def finish(self, image: Image.Image, data: bytes, limit: int | None) -> bytes:
+        engine = runtime(self._package, "cpu", self.threads)
+        return itg.Encoder(pictures.load(image), engine, 0.0, False, lambda share: None).refined(data, limit)
 
     def decode(self, data: bytes) -> Image.Image:
         return itg.decode(data, realism=self.realism, model=self._package, threads=self.threads)
@@ -200,22 +210,26 @@ class Search:
     """The files of one picture by one codec, each written once however many targets are tried."""
 
     def __init__(self, codec: Codec, image: Image.Image):
-        self.codec = codec
+        self.codec, self._image = codec, image
         self._encode = codec.encoder(image)
         self._files: dict[Setting, bytes] = {}
 
     def at(self, setting: Setting) -> bytes:
-        """The file at one setting."""
+        """The file at one setting, not finished."""
         if setting not in self._files:
             self._files[setting] = self._encode(setting)
         return self._files[setting]
 
     def within(self, target_bytes: int) -> tuple[Setting, bytes]:
-        """The largest file of at most `target_bytes`, else the smallest there is, with its setting.
+        """The largest file of at most `target_bytes`, else the smallest there is, with its setting; finished.
 
         By bisection: exact where sizes grow with the setting. Where they dip, as libraries' sometimes do by a few
         bytes, it is the largest file among those tried. What is tried never depends on earlier targets.
         """
+        setting, data = self._within(target_bytes)
+        return setting, self.codec.finish(self._image, data, target_bytes)
+
+    def _within(self, target_bytes: int) -> tuple[Setting, bytes]:
         settings = self.codec.settings
         best = (settings[0], self.at(settings[0]))
         if len(best[1]) > target_bytes:
