@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..grain import grain
@@ -61,7 +62,8 @@ class Codec(nn.Module):
         analysis(x 0..255) -> y      hyper(y times gain, t) -> z      synthesis(y, t, realism, noise) -> x_hat 0..255
 
     as in `transforms`. Analysis and synthesis say as `reach` how many pixels beyond its own one output depends on, or
-    "whole" where that is all of the picture; a synthesis with a true `noisy` takes noise.
+    "whole" where that is all of the picture; a synthesis with a true `noisy` takes noise. One with names of `classes`
+    synthesises what is not kept from labels: synthesis(y, t, realism, noise, kept, labels) (nn/systems/selective.py).
 
     delta: None for gains that are learned, step by step and channel by channel; else the quantiser's steps Delta at
     q = 0 and at q = 63, log-spaced between them, as papers write it: round(y / Delta). Two equal ones make a model of
@@ -115,7 +117,8 @@ class Codec(nn.Module):
         return (index + (torch.round(index) - index).detach()).clamp(0, SCALES - 1)
 
     def code(
-        self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None, noisy: bool = False
+        self, x: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None, noisy: bool = False,
+        kept: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The encoder and the prior. x: pixels 0..255 (batch, 3, h, w); q: (batch, 1, 1), or (batch, h/64, w/64) where
         it varies inside a picture.
@@ -124,11 +127,14 @@ class Codec(nn.Module):
         of each picture (batch,)). The latents are rounded for real, straight through; with `noisy` they are the real
         ones plus the noise. The bits are those of the rounded symbols, or with `noise`, uniform in 0..1 in the shapes
         of `noise_shapes`, of noisy ones; those of a finite alphabet are always of the symbols.
+        kept: (batch, 1, h/16, w/16), 1 where latents are coded and 0 elsewhere, or None for all: the others are 0 and
+        take no bits, nor do the hyper-latents that have none to tell of.
         """
-        return self.code_latents(self.analysis(x), q, noise, noisy)
+        return self.code_latents(self.analysis(x), q, noise, noisy, kept)
 
     def code_latents(
-        self, y: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None, noisy: bool = False
+        self, y: Tensor, q: Tensor, noise: tuple[Tensor, Tensor] | None = None, noisy: bool = False,
+        kept: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`code` from the analysis's output y (batch, M, h/16, w/16) on."""
         with full_precision(y):  # gains reach hundreds of steps, and the prior's integers need their every bit
@@ -139,8 +145,9 @@ class Codec(nn.Module):
             y = y.float() * gain
             if self.levels:
                 y = soft_to_hard(y, self.levels)
+            y = y if kept is None else y * kept
             z = self.hyper(y, t)
-            z_hat, mean, index, y_hat = self.symbols(y, z, q)
+            z_hat, mean, index, y_hat = self.symbols(y, z, q, kept)
             if self.levels:
                 bits_y = bounded_bits(y_hat, sigma(index), self.levels)
             else:
@@ -148,16 +155,21 @@ class Codec(nn.Module):
             bits_z = gaussian_bits(z_hat if noise is None else z + noise[1] - 0.5, self.hyper_index(q))
             if noisy and noise is not None:
                 y_hat = y + noise[0] - 0.5
+            if kept is not None:
+                y_hat, bits_y, bits_z = y_hat * kept, bits_y * kept, bits_z * F.max_pool2d(kept, 4)
             if t.shape[-1] > 1:
                 t = t.repeat_interleave(4, 2).repeat_interleave(4, 3)
             return y_hat / gain, t, bits_y.sum((1, 2, 3)) + bits_z.sum((1, 2, 3))
 
-    def symbols(self, y: Tensor, z: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def symbols(
+        self, y: Tensor, z: Tensor, q: Tensor, kept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Gained latents and hyper-latents to (rounded z, then mean, scale index and rounded y of `Prior`)."""
         z_hat = z + (torch.floor(z + 0.5) - z).detach()
+        z_hat = z_hat if kept is None else z_hat * F.max_pool2d(kept, 4)
         q = torch.full_like(q, (STEPS - 1) / 2) if self.one_rate else q
         q_map = (2 * q - (STEPS - 1))[:, None].expand(len(z), 1, *z.shape[2:])
-        return z_hat, *self.prior(y, z_hat, q_map)
+        return z_hat, *self.prior(y, z_hat, q_map, kept)
 
     def noise_shapes(self, height: int, width: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Shapes of the noise of one picture: of its latents, of its hyper-latents."""

@@ -92,11 +92,14 @@ class Prior(nn.Module):
             for n, (first, end, _) in zip(seen, self.passes, strict=True)
         )
 
-    def forward(self, y: Tensor, z_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, y: Tensor, z_hat: Tensor, q: Tensor, kept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Teacher forcing, for training and for estimates: all passes over known latents.
 
         y: gained latents (batch, M, h, w), real; z_hat: rounded hyper-latents; q: 2q - 63 as (batch, 1, h/4, w/4).
-        Returns (mean in steps, scale index, y_hat), each (batch, M, h, w); y_hat is straight-through.
+        kept: (batch, 1, h, w), 1 where latents are coded and 0 elsewhere, or None for all.
+        Returns (mean in steps, scale index, y_hat), each (batch, M, h, w), 0 where not kept; y_hat is straight-through.
         """
         features = self.start(z_hat.clamp(-128, 127), q)
         h, w = y.shape[2:]
@@ -113,6 +116,7 @@ class Prior(nn.Module):
                 seen = context(y16, n, low)
             mean16, index = step(features, seen)
             mask = (parity == p).to(y.dtype)
+            mask = mask if kept is None else mask * kept
             mean = mean16 / MEAN_UNIT
             r = y[:, first:end] - mean
             decoded = (r + (torch.floor(r + 0.5) - r).detach()) * MEAN_UNIT + mean16

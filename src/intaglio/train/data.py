@@ -3,6 +3,9 @@
 The pack is a pair of files: `NAME.u8` (all pictures, RGB, one after another) and `NAME.json` (their sizes and offsets).
 A GPU holds all of it as one tensor; on a CPU it is a memory map. Either way a batch is one gather, so the network
 never waits for an image decoder.
+
+A picture NAME.jpg (or .webp, ...) may have a label map NAME.labels.png beside it, of class ids (0..254) in one channel.
+Where there is one, a third file, `NAME.ids`, holds a byte for every pixel of the pack, 255 where there is no label.
 """
 
 from __future__ import annotations
@@ -16,23 +19,30 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from .. import selection
 from ..errors import BadInput
 from .draws import Draws
+
+LABELS = ".labels.png"
+NO_LABEL = 255
 
 
 def pack(folder: Path, out: Path) -> dict:
     """Decode every readable picture below `folder` into `out`.u8 and `out`.json. Returns the index.
 
     Pictures smaller than 64 pixels on a side, and files that are no picture, are skipped and counted in the index
-    under `skipped`.
+    under `skipped`; label maps are no pictures of their own. A map that does not fit its picture is a BadInput.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: is no folder; give the folder that holds the photographs")
     entries, names, skipped, offset = [], [], 0, 0
     files = sorted(p for p in folder.rglob("*") if p.is_file())  # before the pack itself appears among them
+    maps = {p for p in files if p.name.endswith(LABELS)}
+    files = [p for p in files if p not in maps]
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(".u8.part")
-    with part.open("wb") as sink:
+    ids_part = out.with_suffix(".ids.part")
+    with part.open("wb") as sink, ids_part.open("wb") as ids_sink:
         for path in files:
             try:
                 with Image.open(path) as image:
@@ -44,17 +54,31 @@ def pack(folder: Path, out: Path) -> dict:
                 skipped += 1
                 continue
             sink.write(pixels.tobytes())
+            if maps:
+                ids_sink.write(_ids(path.with_suffix(LABELS), maps, pixels.shape[:2]).tobytes())
             entries.append([offset, pixels.shape[0], pixels.shape[1]])
             names.append(str(path.relative_to(folder)))
             offset += pixels.size
     index = {"entries": entries, "names": names, "skipped": skipped, "pixels": offset // 3}
     part.rename(out.with_suffix(".u8"))
+    ids_part.rename(out.with_suffix(".ids")) if maps else ids_part.unlink()
     out.with_suffix(".json").write_text(json.dumps(index))
     return index
 
 
+def _ids(path: Path, maps: set[Path], shape: tuple[int, int]) -> np.ndarray:
+    """The label map beside a picture of `shape`; 255 everywhere where there is none."""
+    if path not in maps:
+        return np.full(shape, NO_LABEL, np.uint8)
+    ids = selection.read(path)
+    if ids.shape != shape or int(ids.max()) > NO_LABEL:
+        raise BadInput(f"{path}: is {ids.shape[1]} x {ids.shape[0]} with ids up to {ids.max()}; give one of the "
+                       f"picture's {shape[1]} x {shape[0]} with class ids up to 254")
+    return ids.astype(np.uint8)
+
+
 class Photographs:
-    """The pictures of a pack, ready to be cropped on `device`.
+    """The pictures of a pack, ready to be cropped on `device`; `labelled` where the pack has label maps.
 
     Raises BadInput where the pack is missing or damaged.
     """
@@ -64,20 +88,28 @@ class Photographs:
             self.index = json.loads(out.with_suffix(".json").read_text())
             count = 3 * self.index["pixels"]
             flat = torch.from_file(str(out.with_suffix(".u8")), shared=False, size=count, dtype=torch.uint8)
+            ids, file = None, out.with_suffix(".ids")
+            if file.is_file():
+                ids = torch.from_file(str(file), shared=False, size=count // 3, dtype=torch.uint8)
         except (OSError, ValueError, KeyError, RuntimeError) as e:
             raise BadInput(f"{out}: is no pack of photographs ({e}); pack them again with --data FOLDER") from None
         if not self.index["entries"]:
             raise BadInput(f"{out}: holds no picture of at least 64 x 64 pixels; give a folder with photographs")
         self.flat = flat.to(device)
+        self.labelled = ids is not None
+        self._ids = None if ids is None else ids.to(device)
         self.entries = torch.tensor(self.index["entries"], device=device)  # offset, height, width
         self.device = torch.device(device)
 
-    def crops(self, draws: Draws, size: int, zoom: float = 1.0, colour: float = 0.0) -> Tensor:
+    def crops(
+        self, draws: Draws, size: int, zoom: float = 1.0, colour: float = 0.0, labels: bool = False
+    ) -> Tensor:
         """Random crops (batch, 3, size, size) on the 0..255 scale, float32, flipped left to right half the time.
 
         Pictures are drawn in proportion to their area, so every pixel is seen equally often. `zoom`: crops are up to so
         many times larger, then shrunk (one factor a batch): finer detail than the photographs' own, and no trace of
-        their compression. `colour`: brightness and every channel vary by up to this share.
+        their compression. `colour`: brightness and every channel vary by up to this share. `labels`: the label of every
+        pixel is the fourth channel, where the pack is `labelled`.
         """
         cut = round(size * zoom ** draws.shared()) if zoom > 1 else size
         fitting = self.entries[self.entries[:, 1:].amin(1) >= cut]
@@ -98,7 +130,11 @@ class Photographs:
         if colour > 0:
             change = 1 + colour * (2 * draws.uniform(4) - 1)
             x = (x * change[:, :1, None, None] * change[:, 1:, None, None]).clamp(0, 255)
-        return x
+        if not labels:
+            return x
+        assert self._ids is not None
+        ids = self._ids[at // 3][:, None].float()
+        return torch.cat([x, F.interpolate(ids, (size, size), mode="nearest-exact") if cut > size else ids], 1)
 
     def largest_crop(self) -> int:
         """The side of the largest square that some picture holds, in pixels."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from . import checkpoint, parallel
 from .alarms import Alarms, not_finite
-from .data import Photographs, fixed_crops
+from .data import Photographs
 from .draws import Draws
 from .journal import Journal
 from .recipe import Outputs, Recipe
@@ -98,7 +98,7 @@ class Trainer:
         """One step at `share` of the run. Returns the outputs and what is to be logged."""
         recipe, n = self.recipe, self.step_count
         draws = Draws(self.options.seed, n, recipe.batch, self.photographs.device, self.rank, self.world)
-        x = self.photographs.crops(draws, recipe.crop, recipe.zoom, recipe.colour).to(self.device)
+        x = recipe.crops(self.photographs, draws).to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
         rate = recipe.floor + (1 - recipe.floor) * 0.5 * (1 + math.cos(math.pi * min(1, share)))
         logs: dict[str, Tensor] = {}
@@ -210,7 +210,7 @@ class Trainer:
     def show(self) -> None:
         """Write the strip of pictures as `strip-STEP.png`."""
         size = min(256, 64 * (self.photographs.largest_crop() // 64))
-        x = fixed_crops(self.photographs, 4, size, 1).cpu()
+        x = self.recipe.crops(self.photographs, Draws(1, 0, 4, self.photographs.device), size).cpu()
         draw(self.recipe.strip(self.averaged(), x), self.options.out / f"strip-{self.step_count:07d}.png")
 
     def training(self) -> dict[str, Any]:

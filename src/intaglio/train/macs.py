@@ -49,7 +49,7 @@ def per_pixel(
         "analysis": {"pixels": (1, 16 * h, 16 * w, 3)},
         "hyper": {"latents": (1, latents, h, w), "t": (1, 1, h // 4, w // 4)},
         "synthesis": {"latents": (1, latents, h, w), "t": (1, 1, h, w), "realism": (1, 1, 1, 1),
-                      "noise": (1, 1, 16 * h, 16 * w)},
+                      "noise": (1, 1, 16 * h, 16 * w), "kept": (1, 1, h, w), "labels": (1, 1, 16 * h, 16 * w)},
         "prior_start": {"z": (1, hyper, h // 4, w // 4), "q": (1, 1, h // 4, w // 4)},
     }
     for k, n in enumerate(seen):

@@ -82,10 +82,18 @@ class Recipe:
     zoom: float = 1.0  # crops are up to so many times larger, then shrunk
     colour: float = 0.0  # brightness and channels vary by up to this share
     target_bpp: float | None = None  # a rate that the recipe steers to, watched by the alarms
+    width: int = 0  # channels of the first layer, where all others follow from it; 0: nothing scales
 
     def network(self) -> nn.Module:
         """The network with its initial weights; everything random comes from torch's global generator."""
         raise NotImplementedError
+
+    def crops(self, photographs: Photographs, draws: Draws, size: int = 0) -> Tensor:
+        """The pictures of a step (batch, 3, crop, crop), and whatever further channels `outputs` is to see; with a
+        size, crops of that size for `strip`, as they are."""
+        if size:
+            return photographs.crops(draws, size)
+        return photographs.crops(draws, self.crop, self.zoom, self.colour)
 
     def start(self, network: Any, photographs: Photographs, seed: int) -> None:
         """Start values that depend on data; nothing unless a recipe has some."""
