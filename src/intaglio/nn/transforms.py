@@ -179,6 +179,11 @@ class Grain(nn.Module):
         return torch.cat([grain * colour for colour in self.dial_colour.unbind()], 1)
 
 
+def pixels(blocks: Tensor) -> Tensor:
+    """8x8 blocks (batch, 192, h/8, w/8) to pixels 0..255 (batch, 3, h, w)."""
+    return (F.pixel_shuffle(blocks, 8) + 0.5) * 255
+
+
 class Synthesis(nn.Module):
     """g_s: the latent without its gain (batch, M, h/16, w/16), t = q/63 and the realism to pixels 0..255.
 
@@ -201,6 +206,14 @@ class Synthesis(nn.Module):
         self.grain = Grain(shape.width)
 
     def forward(self, y: Tensor, t: Tensor, realism: Tensor, noise: Tensor | None = None) -> Tensor:
+        blocks, grain = self.parts(y, t, realism, noise)
+        with full_precision(y):
+            return pixels(blocks if grain is None else blocks + grain)
+
+    def parts(
+        self, y: Tensor, t: Tensor, realism: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `forward` adds, as 8x8 blocks (batch, 192, h/8, w/8): the picture without grain, and the grain."""
         h = self.stage16(self.modulation16(y, t, 1))
         with full_precision(y):
             h = F.pixel_shuffle(self.up(h, realism), 2)
@@ -208,10 +221,8 @@ class Synthesis(nn.Module):
         for block in self.stage8:
             h = block(h, realism)
         with full_precision(y):
-            blocks = self.out(h, realism)
-            if noise is not None:
-                blocks = blocks + realism.reshape(1) * self.grain(noise, h.float())
-            return (F.pixel_shuffle(blocks, 8) + 0.5) * 255
+            grain = None if noise is None else realism.reshape(1) * self.grain(noise, h.float())
+            return self.out(h, realism), grain
 
 
 def halo(shape: Shape) -> tuple[int, int]:

@@ -1,12 +1,14 @@
 """Stage 2 of the released model: the realism dial.
 
-What the dial adds, in proportion to the realism r, to the weights of the synthesis at 1/8 and of its entry and exit
-(`nn.transforms.Dialled`), learns beside the whole codec: the encoder, which does not know r, learns to send what both
-ends of the dial need. r is drawn once a batch: 1 in half of them, 0 in a quarter, else evenly from 0..1. The loss, with
-the normalised rate and lambda(q) MSE of stage 1:
+Only the dial learns: what is added, in proportion to the realism r, to the weights of the synthesis at 1/8 and of its
+entry and exit (`nn.transforms.Dialled`), and the grain. The encoder, the prior and the decoder at r = 0 stay as stage 1
+left them: a file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is
+drawn once a batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
-    rate  +  (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c texture + d adversarial)
+    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c texture + d adversarial)
 
+What compares places (the first three) sees the picture without its grain, which could only make it worse there; the
+texture distance teaches the grain alone how much is missing where; the discriminator sees what people see.
 The dial is a path through the space of networks, trained all along it, and not a blend of two pictures.
 
 The discriminator looks through frozen features (Projected GANs, Sauer et al. 2021): a plain patch discriminator stayed
@@ -16,7 +18,7 @@ at chance against this decoder, where heads on features learn within dozens of s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,11 +28,11 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from ..losses.mobilenet import MobileNetDistance
-from ..losses.rate import bits_per_pixel
 from ..losses.texture import TextureDistance
 from ..losses.vgg import VGGDistance
 from ..nn.codec import STEPS, Codec, rate_weight
 from ..nn.discriminators.projected import Projected
+from ..nn.transforms import pixels
 from ..package import Package
 from ..train import release
 from ..train.data import Photographs
@@ -58,11 +60,11 @@ class Realism1(Intaglio1):
     name: str = "intaglio1-small-realism"
     crop: int = 128
     batch: int = 6
-    rate: float = 4e-4
-    kept: float = 0.2  # share of the MSE's weight that is left at r = 1
-    vgg: float = 0.5  # weights at r = 1, of losses that are relative to the features' own energy
+    rate: float = 5e-4
+    kept: float = 0.25  # share of the MSE's weight that is left at r = 1
+    vgg: float = 0.6  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.2
-    texture: float = 6.0  # times the MSE's own weight
+    texture: float = 1.0
     grain: float = 0.012  # strength at the start, of the range of a pixel: at 0 no slope would tell it to grow
     fooling: float = 0.6
     kind: str = "hinge"
@@ -97,9 +99,11 @@ class Realism1(Intaglio1):
     def start(self, network: Codec, photographs: Photographs, seed: int) -> None:
         raise BadInput(f"{self.name} is a second stage: give the first one's package or checkpoint with --warm")
 
+    def trainable(self, network: Codec) -> Iterable[nn.Parameter]:
+        return (p for name, p in network.synthesis.named_parameters() if "dial_" in name)
+
     def compile(self, network: Codec) -> None:
-        for part in (network.analysis, network.hyper, network.prior, network.synthesis):
-            part.compile()
+        network.synthesis.parts = torch.compile(network.synthesis.parts)
 
     def draw_q(self, draws: Draws) -> Tensor:
         """The smaller of two steps, (batch, 1, 1): the fewer the bytes, the more there is to invent."""
@@ -107,33 +111,32 @@ class Realism1(Intaglio1):
 
     def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
         q = self.draw_q(draws).to(x.device)
-        which = draws.shared()
-        r = 1.0 if which < 0.5 else 0.0 if which < 0.75 else draws.shared()
+        r = 1.0 if draws.shared() < 2 / 3 else draws.shared()
         corner = draws.uniform(2).to(x.device)
-        shape_y, shape_z = network.noise_shapes(*x.shape[2:])
-        noise = draws.uniform(*shape_y).to(x.device), draws.uniform(*shape_z).to(x.device)
-        latent, t, bits = network.code(x, q, noise)
-        grain = draws.normal(1, *x.shape[2:]).to(x.device)
-        x_hat = network.synthesis(latent, t, x.new_full((1,), r), grain)
-        return Outputs(x, x_hat, bits, latent, q[:, 0, 0], x.new_full((len(x),), r),
-                       {"lambda": rate_weight(q), "corner": corner})
+        with torch.no_grad():
+            latent, t, bits = network.code(x, q)
+        noise = draws.normal(1, *x.shape[2:]).to(x.device)
+        blocks, grain = network.synthesis.parts(latent, t, x.new_full((1,), r), noise)
+        plain = pixels(blocks)
+        extra = {"lambda": rate_weight(q), "corner": corner, "grained": pixels(blocks + grain),
+                 "taught": pixels(blocks.detach() + grain)}
+        return Outputs(x, plain, bits, latent, q[:, 0, 0], x.new_full((len(x),), r), extra)
 
-    def _shifted(self, out: Outputs) -> tuple[Tensor, Tensor]:
+    def _shifted(self, out: Outputs, x_hat: Tensor) -> tuple[Tensor, Tensor]:
         """(x, x_hat) from a random pixel of the first 8x8 on: networks with strides look at a grid of their own, and a
         decoder that always knows where it lies hides its errors between its lines, where people see them."""
         top, left = (8 * out.extra["corner"][-1]).long().tolist()
-        return out.x[:, :, top:, left:], out.x_hat[:, :, top:, left:]
+        return out.x[:, :, top:, left:], x_hat[:, :, top:, left:]
 
     def _judged(self, out: Outputs) -> tuple[Tensor, Tensor, Tensor | None]:
-        return *self._shifted(out), out.latent
+        return *self._shifted(out, out.extra["grained"]), out.latent
 
     def _mobilenet_distance(self, out: Outputs) -> Tensor:
-        x, x_hat = self._shifted(out)
+        x, x_hat = self._shifted(out, out.x_hat)
         return self._mobilenet(x_hat, x)
 
     def _texture_distance(self, out: Outputs) -> Tensor:
-        """In the units of the MSE's term: times lambda(q)."""
-        return out.extra["lambda"].mean((1, 2)) * self._texture(out.x_hat, out.x)
+        return self._texture(out.extra["taught"], out.x)
 
     def _glimpsed(self, out: Outputs) -> Tensor:
         """The VGG distance of a part of the first few pictures; 0 for the others, more for those, so the mean holds."""
@@ -145,11 +148,10 @@ class Realism1(Intaglio1):
 
     def terms(self) -> list[Term]:
         return [
-            Term("rate", lambda out: bits_per_pixel(out.bits, out.x.shape[2] * out.x.shape[3]), normaliser),
             Term("mse", weighted_mse, lambda out: normaliser(out) * (1 - (1 - self.kept) * dial(out))),
             Term("vgg", self._glimpsed, lambda out: self.vgg * dial(out)),
             Term("mobilenet", self._mobilenet_distance, lambda out: self.mobilenet * dial(out)),
-            Term("texture", self._texture_distance, lambda out: self.texture * normaliser(out) * dial(out)),
+            Term("texture", self._texture_distance, lambda out: self.texture * dial(out)),
         ]
 
     def opponents(self) -> dict[str, Opponent]:
