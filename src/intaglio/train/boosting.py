@@ -55,10 +55,10 @@ def boost(
         "objective": "reg:squarederror", "base_score": 0.0, "tree_method": "hist", "eta": rate, "max_depth": depth,
         "lambda": lam, "gamma": gamma, "min_child_weight": least, "seed": seed, "nthread": threads or 0,
     }
-    stop = xgboost.callback.EarlyStopping(patience, metric_name="rmse", data_name="held", save_best=True)
+    stop = xgboost.callback.EarlyStopping(rounds=patience, metric_name="rmse", data_name="held", save_best=True)
     return xgboost.train(
         numbers, train, num_boost_round=rounds, evals=[(train, "fit"), (check, "held")], verbose_eval=False,
-        callbacks=[Watch(), stop],
+        callbacks=[stop, Watch()],  # the first that says stop is the last that is asked
     )
 
 
