@@ -26,6 +26,8 @@ Warm = Annotated[Optional[Path], typer.Option(  # noqa: UP045
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it stopped.")]
 Batch = Annotated[Optional[int], typer.Option("--batch", min=1, help="Crops a step and process.")]  # noqa: UP045
 Crop = Annotated[Optional[int], typer.Option("--crop", help="Their side, a multiple of 64 pixels.")]  # noqa: UP045
+Width = Annotated[Optional[int], typer.Option(  # noqa: UP045
+    "--width", help="Channels of the first layer; all others scale along (papers' systems).", show_default=False)]
 Rate = Annotated[Optional[float], typer.Option("--rate", help="The largest learning rate.")]  # noqa: UP045
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")]
@@ -35,6 +37,8 @@ Threads = Annotated[Optional[int], typer.Option("--threads", min=1)]  # noqa: UP
 Strip = Annotated[float, typer.Option("--strip-minutes", help="How often a strip of pictures is drawn.")]
 Pictures = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "--pictures", min=1, help="Crops that the entropy tables are counted on.")]
+Samples = Annotated[Optional[str], typer.Option(  # noqa: UP045
+    "--samples", metavar="Y|all", help="Pixels of each photograph that a refinement learns from.", show_default=False)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or a checkpoint.")]
 Package = Annotated[Optional[Path], typer.Option(  # noqa: UP045
     "-o", "--output", metavar="FILE", help="The package to write. [default: RUN/RECIPE.itgm]", show_default=False)]
@@ -44,7 +48,8 @@ def train(
     recipe: Recipe = None, data: Data = None, out: Out = None, minutes: Minutes = None, steps: Steps = None,
     listing: Listing = False, warm: Warm = None, resume: Resume = False, batch: Batch = None, crop: Crop = None,
     rate: Rate = None, seed: Seed = 0, device: Device = "auto", bfloat16: Half = False, compile: Compile = False,
-    threads: Threads = None, strip_minutes: Strip = 10.0,
+    threads: Threads = None, strip_minutes: Strip = 10.0, samples: Samples = None,
+    width: Width = None,
 ) -> Callable[[], int]:
     """Train a recipe on photographs and export the model package. Needs intaglio[train]."""
 
@@ -53,11 +58,14 @@ def train(
         from .. import recipes
 
         if listing:
-            print(*recipes.NAMES, sep="\n")
+            print(*recipes.NAMES, *recipes.REFINEMENTS, sep="\n")
             return 0
         if recipe is None or data is None:
             raise BadInput("intaglio train needs a RECIPE and --data DIR; intaglio train --list names the recipes")
-        if minutes is None and steps is None:
+        refines = recipe in recipes.REFINEMENTS
+        if samples is not None and not refines:
+            raise BadInput(f"--samples is for refinements ({', '.join(recipes.REFINEMENTS)}), and {recipe} is none")
+        if minutes is None and steps is None and not refines:  # which end by themselves
             raise BadInput("a training needs an end: give --minutes or --steps")
         if minutes is not None and not 0 < minutes < math.inf:
             raise BadInput(f"--minutes {minutes} is no time above 0")
@@ -70,7 +78,15 @@ def train(
             out or Path("out") / recipe, minutes or math.inf, steps or math.inf, seed, device, bfloat16, compile,
             resume, warm, strip_minutes=strip_minutes,
         )
-        return _told(lambda: run.train(recipe, data, options, threads, batch=batch, crop=crop, rate=rate))
+        if refines:
+            if unused := [name for name, value in (("--batch", batch), ("--crop", crop), ("--rate", rate),
+                                                   ("--width", width)) if value]:
+                raise BadInput(f"{recipe} has no use for {' and '.join(unused)}; leave it out")
+            from ..train import refine
+
+            return _told(lambda: refine.train(recipes.refinement(recipe), data, options, threads, samples))
+        return _told(lambda: run.train(recipe, data, options, threads, batch=batch, crop=crop, rate=rate,
+                                       width=width))
 
     return todo
 

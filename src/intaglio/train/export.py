@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from .. import entropy
 from ..nn.codec import STEPS, Codec
-from ..nn.prior import SCALES, Prior, context, sigma
+from ..nn.prior import SCALES, Prior, sigma
 from ..nn.quantised import IntConv
 from ..package import Package
+from .prior_graphs import compiled
 
 LIMIT = 2**24  # below it float32 holds every integer, so sums are exact in any order
 
@@ -50,16 +51,14 @@ class SynthesisGraph(nn.Module):
         return torch.floor(x + 0.5).clamp(0, 255).to(torch.uint8).movedim(1, 3)
 
 
-class PassGraph(nn.Module):
-    """One pass of the prior with its context taken from the decoded latents in sixteenths (1, seen, h, w)."""
+class SelectiveGraph(SynthesisGraph):
+    """The same of a network that synthesises from labels: kept (1, 1, h, w) and labels uint8 (1, 1, 16h, 16w)."""
 
-    def __init__(self, step: nn.Module, seen: int, low: int):
-        super().__init__()
-        self.step, self.seen, self.low = step, seen, low
-
-    def forward(self, features: Tensor, y16: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        mean, index = self.step(features, None if y16 is None else context(y16, self.seen, self.low))
-        return mean, index.to(torch.uint8)
+    def forward(  # type: ignore[override]
+        self, latents: Tensor, t: Tensor, realism: Tensor, kept: Tensor, labels: Tensor
+    ) -> Tensor:
+        x = self.synthesis(latents, t, realism, None, kept, labels)
+        return torch.floor(x + 0.5).clamp(0, 255).to(torch.uint8).movedim(1, 3)
 
 
 class _FixedConv(nn.Conv2d):
@@ -159,29 +158,30 @@ def graphs(codec: Codec) -> dict[str, bytes]:
         for module in (codec.analysis, codec.hyper, codec.synthesis):
             for parameter in module.parameters():
                 parameter.copy_(rounded(parameter))
-    shape, prior = codec.shape, fixed(codec.prior)
-    m, last = shape.latents, (2, 3)
+    m, last = codec.shape.latents, (2, 3)
     h, w = 24, 40  # any example size: both sides are symbols
     decoded = {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h, w), "realism": torch.zeros(1, 1, 1, 1)}
     if codec.synthesis.noisy:
         decoded["noise"] = torch.zeros(1, 1, 16 * h, 16 * w)
+    selective = bool(classes(codec))
+    if selective:
+        decoded["kept"] = torch.zeros(1, 1, h, w)
+        decoded["labels"] = torch.zeros(1, 1, 16 * h, 16 * w, dtype=torch.uint8)
     result = {
         "analysis": graph(AnalysisGraph(codec), {"pixels": torch.zeros(1, 16 * h, 16 * w, 3, dtype=torch.uint8)},
                           {"pixels": (1, 2)}, ["latents"]),
         "hyper": graph(codec.hyper, {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h // 4, w // 4)},
                        {"latents": last, "t": last}, ["z"]),
-        "synthesis": graph(SynthesisGraph(codec), decoded, {"latents": last, "t": last, "noise": last}, ["pixels"]),
-        "prior_start": graph(prior.start, {"z": torch.zeros(1, shape.hyper, h // 4, w // 4),
-                                           "q": torch.zeros(1, 1, h // 4, w // 4)},
-                             {"z": last, "q": last}, ["features"]),
+        "synthesis": graph((SelectiveGraph if selective else SynthesisGraph)(codec), decoded,
+                           dict.fromkeys(("latents", "t", "noise", "kept", "labels"), last), ["pixels"]),
     }
-    for k, (step, seen) in enumerate(zip(prior.steps, prior.seen, strict=True)):
-        inputs = {"features": torch.zeros(1, shape.prior_width, h, w)}
-        if seen:
-            inputs["y16"] = torch.zeros(1, seen, h, w)
-        result[f"prior_{k}"] = graph(PassGraph(step, seen, prior.low), inputs, dict.fromkeys(inputs, last),
-                                     ["mean", "index"])
+    result |= {name: halves(model) for name, model in compiled(codec.prior).items()}
     return result
+
+
+def classes(codec: Codec) -> list[str]:
+    """Names of the classes that the synthesis knows, by label; none where it knows no labels."""
+    return list(getattr(codec.synthesis, "classes", ()))
 
 
 def halo(module: nn.Module) -> int | str:
@@ -226,6 +226,8 @@ def export(codec: Codec, card: dict, tables: entropy.Tables | None = None) -> Pa
         "passes": [list(p) for p in codec.prior.passes], "seen": list(codec.prior.seen),
         "halo": {"analysis": halo(codec.analysis), "synthesis": halo(codec.synthesis)},
     }
+    if classes(codec):
+        card["labels"] = classes(codec)
     if codec.levels:
         card["levels"] = codec.levels
         hyper_index += SCALES  # behind the alphabet's tables, see `finite_tables`

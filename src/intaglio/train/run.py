@@ -39,6 +39,10 @@ def change(recipe: Recipe, **numbers: Any) -> Recipe:
     given = {k: v for k, v in numbers.items() if v is not None}
     if given.get("crop", 64) % 64 or given.get("crop", 64) <= 0:
         raise BadInput(f"--crop {given['crop']}: give a multiple of 64 pixels")
+    if "width" in given and not recipe.width:
+        raise BadInput(f"--width: {recipe.name} has fixed channel counts; leave it out")
+    if given.get("width", 4) < 4:
+        raise BadInput(f"--width {given['width']}: give at least 4 channels")
     return dataclasses.replace(recipe, **given)
 
 
@@ -100,7 +104,7 @@ def export(run: Path, data: Path, target: Path | None, pictures: int = PICTURES)
     """Export the last checkpoint of the run in the folder `run` (or a checkpoint file). Raises BadInput."""
     source = run / "last.pt" if run.is_dir() else run
     state = checkpoint.load(source)
-    recipe = named(state["recipe"])
+    recipe = change(named(state["recipe"]), width=state.get("numbers", {}).get("width") or None)
     network = recipe.network()
     checkpoint.fill(network, state["ema"], source)
     photographs = Photographs(prepare(data, source.parent))

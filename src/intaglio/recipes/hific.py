@@ -1,0 +1,106 @@
+"""High-fidelity generative image compression, at three rates (Suresh, Thivya, Anand; after Mentzer, Toderici,
+Tschannen, Agustsson 2020, HiFiC, whose equations, architecture and names the paper takes over).
+
+    L_EGP = zeta' r(y) + k_M MSE + k_P d_P - beta log D(x', y)         (equation 6)
+    zeta' = zeta(a) where r(y) > r_t, else zeta(b)
+
+From the paper: the encoder from 60 to 960 channels, nine residual blocks of 960, ChannelNorm, leaky ReLU of 0.2, 220
+latents, straight-through rounding for the generator and noise for the rate, the single-scale patch discriminator with
+spectral norm that sees the latent through 12 channels repeated 16 times, the non-saturating loss, the rate target with
+two multipliers.
+
+The paper leaves every weight open; here they are HiFiC's: k_M = 0.075 / 32 of squared grey levels, k_P = 1, beta =
+0.15, targets of 0.14, 0.30 and 0.45 bits per pixel with zeta(a) = 2, 1, 1/2 and zeta(b) = 1/16. d_P is LPIPS there,
+whose weights not everyone has: "vgg" is the VGG distance relative to the features' own energy, "lpips" the original.
+The hyperprior has 320 channels and HiFiC's three convolutions; its synthesis is the integer prior, so that files decode
+alike everywhere. HiFiC trains long without the discriminator first: `beta=0.0`, and --warm with its checkpoint then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from ..errors import BadInput
+from ..losses.lpips import LPIPS
+from ..losses.mse import MSE
+from ..losses.rate_target import RateTarget
+from ..nn.codec import Codec
+from ..nn.discriminators.patch import Patch
+from ..nn.systems.blocks import HyperEncoder
+from ..nn.systems.hific import Encoder, Generator
+from ..train.game import Game
+from ..train.recipe import Opponent, Outputs, Term
+from .paper import Paper, rate
+
+
+@dataclass(frozen=True)
+class HiFiC(Paper):
+    name: str = "hific-mi"
+    paper: str = "High-fidelity generative image compression (Suresh, Thivya, Anand; Mentzer et al. 2020)"
+    width: int = 60
+    latents: int = 220
+    hyper: int = 320
+    blocks: int = 9
+    norm: str = "channel"
+    target_bpp: float | None = 0.30
+    zeta_a: float = 1.0
+    zeta_b: float = 1 / 16
+    k_m: float = 0.075 / 32
+    k_p: float = 1.0
+    perceptual: str = "vgg"  # or "lpips"
+    beta: float = 0.15
+    kind: str = "non-saturating"
+    crop: int = 256
+    batch: int = 8
+
+    def network(self) -> Codec:
+        m, n = self.scaled(self.latents), self.scaled(self.hyper)
+        return Codec(
+            self.sizes(m, n),
+            Encoder(self.width, m, self.norm),
+            HyperEncoder(m, n, n),
+            Generator(self.width, m, self.blocks, self.norm),
+            self.delta,
+        )
+
+    @cached_property
+    def target(self) -> RateTarget:
+        assert self.target_bpp is not None
+        return RateTarget(self.target_bpp, self.zeta_a, self.zeta_b)
+
+    @cached_property
+    def lpips(self) -> LPIPS:
+        return LPIPS("alex")
+
+    def d_p(self, out: Outputs) -> Tensor:
+        return self.perceived(out) if self.perceptual == "vgg" else self.lpips(out.x_hat, out.x)
+
+    def terms(self) -> list[Term]:
+        if self.perceptual not in ("vgg", "lpips"):
+            raise BadInput(f'd_P is "vgg" or "lpips", not {self.perceptual!r}')
+        mse = MSE()
+        terms = [
+            Term("rate", rate, lambda out: self.target(rate(out))),
+            Term("mse", lambda out: mse(out.x_hat, out.x), self.k_m),
+        ]
+        return [*terms, Term(self.perceptual, self.d_p, self.k_p)] if self.k_p else terms
+
+    def modules(self) -> dict[str, nn.Module]:
+        frozen: dict[str, nn.Module] = {"target": self.target}
+        if self.k_p:
+            frozen[self.perceptual] = self.vgg if self.perceptual == "vgg" else self.lpips
+        return frozen
+
+    def opponents(self) -> dict[str, Opponent]:
+        if not self.beta:
+            return {}
+        critic = Patch(self.scaled(self.latents), self.scaled(64), norm="spectral", detail=False)
+        return {"critic": Opponent(Game(critic, self.kind), self.beta)}
+
+
+low = HiFiC("hific-lo", target_bpp=0.14, zeta_a=2.0)
+medium = HiFiC()
+high = HiFiC("hific-hi", target_bpp=0.45, zeta_a=0.5)

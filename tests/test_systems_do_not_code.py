@@ -1,0 +1,75 @@
+"""Hazard: a paper's system trains, and then cannot be exported, or its package codes no real photograph, or its files
+are not as large as its prior says.
+
+Every recipe here takes 20 steps at width 8 on the example photographs, is exported, and codes a part of one through
+the command line.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from running import call
+from test_bytes_above_the_estimate import estimate
+
+from intaglio import recipes
+from intaglio.codec import quality_to_q
+from intaglio.package import Package
+from intaglio.reader import Reader
+from intaglio.train.data import Photographs, pack
+from intaglio.train.loop import Options, Trainer
+from intaglio.train.run import change
+from intaglio.writing import write_bytes
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SYSTEMS = ["autoencoder", "vae", "compressgan", "hific-lo"]
+WITHOUT_VGG = {"lambda_perc": 0.0, "k_p": 0.0}  # its weights are not everywhere, and are tested elsewhere
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    out = tmp_path_factory.mktemp("pack") / "photos"
+    pack(EXAMPLES, out)
+    return Photographs(out)
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photograph") / "dog.png"
+    Image.open(EXAMPLES / "dog.webp").convert("RGB").crop((200, 150, 392, 310)).save(path)
+    return path
+
+
+def small(name, **numbers):
+    """The recipe at width 8, with crops and batches for a CPU and no VGG."""
+    recipe = recipes.recipe(name)
+    numbers |= {k: v for k, v in WITHOUT_VGG.items() if hasattr(recipe, k)}
+    return change(recipe, width=8, crop=64, batch=4, rate=1e-3, **numbers)
+
+
+def trained(recipe, photos, folder, steps=20):
+    torch.set_num_threads(1)
+    trainer = Trainer(recipe, photos, Options(folder, steps=steps))
+    for n in range(steps):
+        trainer.step(n / steps)
+    return trainer
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_it_trains_exports_and_codes_a_photograph(name, photos, photograph, tmp_path):
+    recipe = small(name)
+    trainer = trained(recipe, photos, tmp_path)
+    package = recipe.package(trainer.averaged(), photos, trainer.training(), 4)
+    model = tmp_path / f"{name}.itgm"
+    write_bytes(model, package.to_bytes())
+    file, shown = tmp_path / "dog.itg", tmp_path / "shown.png"
+    assert call("encode", photograph, "-o", file, "--model", model) == 0
+    assert call("decode", file, "-o", shown, "--model", model) == 0
+    source, decoded = (np.asarray(Image.open(p).convert("RGB")).astype(float) for p in (photograph, shown))
+    assert decoded.shape == source.shape and 0 < np.abs(decoded - source).mean() < 100
+    bits, tiles = estimate(Image.open(photograph), quality_to_q(50), Package.read(model))
+    with Reader(file) as reader:
+        size = sum(len(reader.tile(i)) for i in range(tiles))
+    assert bits / 8 <= size + 16 and size <= 1.01 * bits / 8 + 16
