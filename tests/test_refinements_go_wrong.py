@@ -3,6 +3,9 @@ or the same file decodes to one picture here and to another one there."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -356,3 +359,20 @@ def test_benchmarks_measure_what_is_refined(
     assert len(file) <= target and switched(file) is not None
     assert switched(codec.encode(image, setting)) is not None
     assert (np.asarray(codec.decode(file)) == pixels(file, useful)).all()
+
+
+def test_both_fingerprints_are_computed_as_the_page_says(tiny: Package) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
+    found = re.search(r'^    (\[\{"prior.npz":"HASH","refine.onnx.*\})\]$', page, re.MULTILINE)
+    assert found
+    model = linear(tiny, {}, 3.0, percent=70)
+    card, text = model.card, found[1] + "]"
+    for name in ("prior.npz", "refine.onnx", "synthesis.onnx", "tables.npz"):
+        text = text.replace(f'"{name}":"HASH"', f'"{name}":"{card["sha256"][name]}"')
+    words = {'"halo":S': card["halo"]["synthesis"], '"hyper":N': card["hyper"], '"latents":M': card["latents"],
+             '"passes":[[F,E,P], ...]': card["passes"], '"refinement":PERCENT': 70, '"seen":[ ... ]': card["seen"]}
+    for word, value in words.items():
+        assert text.count(word) == 1
+        text = text.replace(word, word.split(":")[0] + ":" + json.dumps(value, separators=(",", ":")))
+    assert hashlib.sha256(text.encode("ascii")).digest()[:8] == model.fingerprint
+    assert model.plain == tiny.fingerprint
