@@ -125,6 +125,7 @@ def test_switches_go_where_the_error_falls(tiny: Package, useful: Package, photo
     assert error == ((worse - source) ** 2).sum() - falls[on].sum()
     assert error * len(file) < ((worse - source) ** 2).sum() * len(plain)
     assert len(file) - len(plain) == 12 + 1 + 2, "a frame, a kind, twelve bits"
+    assert intaglio.info(file)["refined"] == round(on.mean(), 4) and intaglio.info(plain)["refined"] == 0
 
 
 def test_a_harmful_refinement_changes_no_byte(tiny: Package, source: np.ndarray) -> None:

@@ -317,9 +317,9 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     data: bytes, a path, or a binary file. The answer's keys: format ("itg"), version, width, height (pixels), mode,
     q (0..63) and quality (0..100) of the file as a whole, realism (0..1, the default), model (a released one's name or
     None), fingerprint (16 hexadecimal digits), bytes, bpp (bits of the whole file for each pixel), tiles, gain_map
-    ([least, greatest] offset from q, or None), kept (share of the latents that are coded, 1.0 for all), orientation
-    (EXIF's 1..8, or None), icc_bytes, exif_bytes, xmp_bytes (0 where there is none) and chunks (a list of {type,
-    offset, bytes}, in the order of the file).
+    ([least, greatest] offset from q, or None), refined (share of the blocks that are), kept (share of the latents that
+    are coded, 1.0 for all), orientation (EXIF's 1..8, or None), icc_bytes, exif_bytes, xmp_bytes (0 where there is
+    none) and chunks (a list of {type, offset, bytes}, in the order of the file).
     Raises CorruptFile (also when the file was cut short), UnsupportedFile, TooLarge or BadInput.
     """
     with Reader(data, max_pixels=max_pixels) as reader:
@@ -332,6 +332,7 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
             "model": names[0] if names else None, "fingerprint": header.fingerprint.hex(),
             "bytes": size, "bpp": round(8 * size / (header.width * header.height), 4), "tiles": header.tiles,
             "gain_map": [int(np.min(reader.qmap)), int(np.max(reader.qmap))] if np.any(reader.qmap) else None,
+            "refined": 0.0 if reader.refined is None else round(float(np.mean(reader.refined)), 4),
             "kept": 1.0 if reader.areas is None else round(float(_areas(reader).kept().mean()), 4),
             "orientation": _orientation(reader.exif),
             "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""),
