@@ -50,8 +50,9 @@ def two_tiles() -> bytes:
     qmap = np.arange(17, dtype=np.int8).reshape(1, 17) - 3
     alpha = [b"\x00\x80", b"\x01" + grey_png(6, 3)]
     tiles = [bytes(range(90)), b"the second tile"]
+    maps = (b"what is kept", b"what stands elsewhere")  # the container does not look inside
     return pack(
-        header, tiles, qmap=qmap, icc=b"an ICC profile", exif=b"Exif\0\0II*\0", xmp=b"<x:xmpmeta/>", alpha=alpha
+        header, tiles, qmap=qmap, areas=maps, icc=b"an ICC profile", exif=b"Exif\0\0II*\0", xmp=b"<x:xmpmeta/>", alpha=alpha
     )
 
 
@@ -62,7 +63,7 @@ def one_tile() -> bytes:
 
 FILES = {"two tiles": two_tiles(), "one tile": one_tile()}
 METADATA = ("icc", "exif", "xmp")
-KINDS = ("HEAD", "QMAP", "iCCP", "eXIF", "xMPd", "ALPH", "TIDX", "TILE", "abcd")
+KINDS = ("HEAD", "QMAP", "KEEP", "LABL", "iCCP", "eXIF", "xMPd", "ALPH", "TIDX", "TILE", "abcd")
 
 
 def everything(data: bytes) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def everything(data: bytes) -> dict[str, Any]:
     reader.check_tail()
     n = range(reader.header.tiles)
     parts = {name: getattr(reader, name) for name in METADATA}
-    parts |= {"header": reader.header, "qmap": reader.qmap.tobytes()}
+    parts |= {"header": reader.header, "qmap": reader.qmap.tobytes(), "areas": reader.areas}
     return parts | {"tiles": [reader.tile(i) for i in n], "alpha": [reader.alpha(i) for i in n]}
 
 
@@ -162,7 +163,7 @@ def test_damaged_metadata_is_dropped_with_a_warning(kind: str) -> None:
     assert parts == {**sound, dropped: None}
 
 
-@pytest.mark.parametrize("kind", ["HEAD", "QMAP", "ALPH", "TIDX", "TILE"])
+@pytest.mark.parametrize("kind", ["HEAD", "QMAP", "KEEP", "LABL", "ALPH", "TIDX", "TILE"])
 def test_damage_to_what_the_picture_needs_says_where(kind: str) -> None:
     data = bytearray(FILES["two tiles"])
     at = data.index(kind.encode())
@@ -222,6 +223,12 @@ TILE_CHUNK = chunk(b"TILE", b"payload")
         (head(), CorruptFile, "before its first tile"),
         (head() + head() + TILE_CHUNK, CorruptFile, "HEAD chunk at byte 34 comes after HEAD"),
         (head() + chunk(b"eXIF", b"x") + chunk(b"QMAP", b"x") + TILE_CHUNK, CorruptFile, "comes after metadata"),
+        (head() + chunk(b"eXIF", b"x") + chunk(b"KEEP", b"x") + TILE_CHUNK, CorruptFile, "comes after metadata"),
+        (head() + chunk(b"KEEP", b"x") + chunk(b"eXIF", b"x") + chunk(b"LABL", b"x") + TILE_CHUNK, CorruptFile,
+         "comes after metadata"),
+        (head() + chunk(b"LABL", b"x") + chunk(b"KEEP", b"x") + TILE_CHUNK, CorruptFile, "KEEP .* comes after LABL"),
+        (head() + chunk(b"LABL", b"x") + TILE_CHUNK, CorruptFile, "only one"),
+        (head() + chunk(b"KEEP", bytes(2**20 + 1)) + TILE_CHUNK, CorruptFile, "above 1048576"),
         (head() + chunk(b"ALPH", b"\x02\0\0") + TILE_CHUNK, CorruptFile, "mode RGB has an ALPH"),
         (head(mode=1) + TILE_CHUNK, CorruptFile, "mode LA has no ALPH"),
         (head() + chunk(b"NEWS", b"") + TILE_CHUNK, UnsupportedFile, "NEWS chunk at byte 34"),

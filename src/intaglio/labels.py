@@ -52,6 +52,8 @@ def unpack(data: bytes, shape: tuple[int, int], where: str) -> NDArray[np.uint8]
         raise CorruptFile(f"{where} claims {shape[0] * shape[1]} positions, above {MOST}; {AGAIN}")
     if len(data) < 2 or data[0] >= len(CODINGS):
         raise CorruptFile(f"{where} is malformed; {AGAIN}")
+    if data[1] == 0 and len(data) > 2:
+        raise CorruptFile(f"{where} has {len(data)} bytes for a single label; {AGAIN}")
     reader = BitReader(SETS, data[2:])
     try:
         labels = _code(CODINGS[data[0]], reader, np.zeros(shape, np.uint8), data[1] + 1)

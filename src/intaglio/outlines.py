@@ -19,7 +19,7 @@ from .adaptive import Coder
 from .errors import CorruptFile
 
 SETS = 4  # of contexts
-MOST_WORK = 1 << 17  # corners walked, and what else takes as long: some seconds, far above any map worth this coding
+MOST_WORK = 1 << 16  # corners walked, and what else takes as long: some seconds, far above any map worth this coding
 _HEADINGS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (row, column): east, south, west, north; clockwise
 _LABEL, _RIGHT, _LEFT, _INSIDE, _SIZE, _DIGIT = range(6)  # kinds of decisions, one mixer each
 
@@ -55,7 +55,7 @@ class _Walk:
                 at += 256
         at, wanted = 0, np.asarray(self.wanted).ravel()
         while True:  # areas inside others
-            self._worked(len(flat) // 64)
+            self._worked(len(flat) // 1024)
             starts = np.flatnonzero(owner[at:] == 0) + at  # where another may begin
             found = np.flatnonzero(wanted[starts] != flat[starts]) if self.writing else starts[:0]
             more = self._bit(int(len(found) > 0), _INSIDE, 0)
@@ -149,7 +149,7 @@ class _Walk:
         rows = [y for y, _ in crossed]
         columns = [x for _, x in crossed]
         top, bottom, left, right = min(rows), max(rows) + 1, min(columns), max(columns)
-        self._worked((bottom - top) * (right - left) // 64)
+        self._worked((bottom - top) * (right - left) // 1024)
         sides = np.zeros((bottom - top, right - left + 1), np.uint8)
         np.add.at(sides, (np.array(rows) - top, np.array(columns) - left), 1)
         enclosed = np.cumsum(sides, 1)[:, :-1] % 2 == 1
