@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from intaglio import codec
+from intaglio import codec, labels
 from intaglio.container import SIGNATURE, Header, pack
 from intaglio.errors import CorruptFile, IntaglioWarning, TooLarge, UnsupportedFile
 from intaglio.reader import Reader
@@ -50,9 +50,11 @@ def two_tiles() -> bytes:
     qmap = np.arange(17, dtype=np.int8).reshape(1, 17) - 3
     alpha = [b"\x00\x80", b"\x01" + grey_png(6, 3)]
     tiles = [bytes(range(90)), b"the second tile"]
-    maps = (b"what is kept", b"what stands elsewhere")  # the container does not look inside
+    columns = np.arange(65, dtype=np.uint8)[None]
+    maps = (b"\4" + labels.pack(columns // 20 % 2), b"\4" + labels.pack(columns // 9))
     return pack(
-        header, tiles, qmap=qmap, areas=maps, icc=b"an ICC profile", exif=b"Exif\0\0II*\0", xmp=b"<x:xmpmeta/>", alpha=alpha
+        header, tiles, qmap=qmap, areas=maps, icc=b"an ICC profile", exif=b"Exif\0\0II*\0", xmp=b"<x:xmpmeta/>",
+        alpha=alpha,
     )
 
 
