@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from refining import fitted, linear
 
 import intaglio
 from intaglio import blockmap, refine
-from intaglio.bench import codecs
+from intaglio.bench import codecs, refinement
 from intaglio.codec import Encoder
 from intaglio.container import pack
 from intaglio.package import Package
@@ -377,3 +378,25 @@ def test_both_fingerprints_are_computed_as_the_page_says(tiny: Package) -> None:
         text = text.replace(word, word.split(":")[0] + ":" + json.dumps(value, separators=(",", ":")))
     assert hashlib.sha256(text.encode("ascii")).digest()[:8] == model.fingerprint
     assert model.plain == tiny.fingerprint
+
+
+def test_what_a_refinement_is_worth_is_net_of_its_bits(
+    tiny: Package, useful: Package, photo: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gain = refinement.Sheet([Image.fromarray(photo)], 1).gain(useful, 0.25)
+    plain = intaglio.encode(photo, model=tiny, target_bpp=0.25, threads=1)
+    refined = Encoder(load(photo), runtime(useful, "cpu", 1), 0.0, False, lambda share: None).refined(plain)
+    error = [((pixels(file, useful) - photo) ** 2).mean() for file in (plain, refined)]
+    assert (gain.mse, gain.mse_refined) == pytest.approx(tuple(error))
+    assert gain.bytes == len(refined) - len(plain) > 12 and gain.share == intaglio.info(refined)["refined"] > 0
+    won = 10 * np.log10(error[0] / error[1])
+    assert 0 < gain.net < won and gain.net == pytest.approx(won - 10 * np.log10(len(refined) / len(plain)))
+    with pytest.raises(intaglio.BadInput, match="no refinement"):
+        refinement.Sheet([Image.fromarray(photo)]).gain(tiny, 0.25)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    (tmp_path / "useful.itgm").write_bytes(useful.to_bytes())
+    command = ["refinement", tmp_path / "useful.itgm", "--data", tmp_path, "--bpp", "0.25", "--threads", "1"]
+    monkeypatch.setattr(sys, "argv", [*map(str, command)])
+    refinement.main()
+    assert f"{gain.net:+.3f} dB" in capsys.readouterr().out.splitlines()[2]

@@ -83,15 +83,14 @@ class Sheet:
         return float(np.square(np.asarray(decoded, np.float64) - np.asarray(image)).mean())
 
 
-def table(gains: list[Gain]) -> str:
-    """The rows as Markdown."""
-    head = ["package", "bpp", "blocks on", "bytes more", "MSE", "refined", "PSNR", "refined", "net gain"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for g in gains:
-        lines.append("| " + " | ".join([
-            g.package, f"{g.bpp:.3f}", f"{g.share:.0%}", f"{g.bytes:.1f}", summary.shown(g.mse),
-            summary.shown(g.mse_refined), f"{g.psnr:.2f}", f"{g.psnr_refined:.2f}", f"{g.net:+.3f} dB"]) + " |")
-    return "\n".join(lines)
+HEAD = ("package", "bpp", "blocks on", "bytes more", "MSE", "refined", "PSNR", "refined", "net gain")
+
+
+def row(g: Gain) -> str:
+    """A row of the table under HEAD, as Markdown."""
+    cells = [g.package, f"{g.bpp:.3f}", f"{g.share:.0%}", f"{g.bytes:.1f}", summary.shown(g.mse),
+             summary.shown(g.mse_refined), f"{g.psnr:.2f}", f"{g.psnr_refined:.2f}", f"{g.net:+.3f} dB"]
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -111,7 +110,10 @@ def main() -> None:
         step = max(1, len(found) // (a.pictures or len(found) or 1))
         sheet = Sheet([data.load(picture) for picture in found[::step][: a.pictures]], a.threads)
         packages = [resolve(name) for name in a.packages]
-        print(table([sheet.gain(package, bpp) for bpp in rates for package in packages]))
+        print("| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|", sep="\n", flush=True)
+        for bpp in rates:
+            for package in packages:
+                print(row(sheet.gain(package, bpp)), flush=True)
     except IntaglioError as error:
         p.exit(1, f"{p.prog}: {error}\n")
 

@@ -5,7 +5,8 @@
 
 The first form reads finished benchmarks, the second runs them: over Kodak, and for table 5 over every set of the paper
 that DIR holds. Tables 2, 3, 4 and 5 are those of "CompressGAN"; `hifi` are the three of "High-fidelity generative image
-compression using GANs and XGBoost".
+compression using GANs and XGBoost": its rows are a model, that model refined by neighbours, and refined by trees, which
+--codecs hific.itgm,hific-knn.itgm,hific-xgb.itgm names (`intaglio train hific-knn --warm hific.itgm` and so on).
 
 CompressGAN's tables 2, 3 and 5 state no bitrate, so nothing can be compared with them at equal size: measured rows name
 their rate, and under a paper's PSNR stands the rate at which the measured codec reaches it. --row says which measured
