@@ -14,6 +14,7 @@ from PIL import Image
 from running import call
 from test_bytes_above_the_estimate import estimate
 
+import intaglio
 from intaglio import recipes
 from intaglio.codec import quality_to_q
 from intaglio.package import Package
@@ -24,7 +25,8 @@ from intaglio.train.run import change
 from intaglio.writing import write_bytes
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SYSTEMS = ["autoencoder", "vae", "compressgan", "hific-lo"]
+SYSTEMS = ["autoencoder", "vae", "compressgan", "hific-lo", "extreme-gc", "aae", "conditional", "progressive",
+           "wgan-gp"]  # fmt: skip
 WITHOUT_VGG = {"lambda_perc": 0.0, "k_p": 0.0}  # its weights are not everywhere, and are tested elsewhere
 
 
@@ -73,3 +75,8 @@ def test_it_trains_exports_and_codes_a_photograph(name, photos, photograph, tmp_
     with Reader(file) as reader:
         size = sum(len(reader.tile(i)) for i in range(tiles))
     assert bits / 8 <= size + 16 and size <= 1.01 * bits / 8 + 16
+    if recipe.delta[0] == recipe.delta[1]:
+        payloads = [Reader(intaglio.encode(photograph, quality=q, model=model)).tile(0) for q in (0, 100)]
+        assert payloads[0] == payloads[1], "a system of one rate is blind to q"
+    part = np.asarray(intaglio.decode(file, region=(70, 33, 64, 60), model=model)).astype(float)
+    assert np.abs(part - decoded[33:93, 70:134]).max() <= 1, "also where a network has to see the whole picture"

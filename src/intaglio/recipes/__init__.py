@@ -24,6 +24,12 @@ NAMES = {
     "hific-lo": ("hific", "low"),
     "hific-mi": ("hific", "medium"),
     "hific-hi": ("hific", "high"),
+    "extreme-gc": ("extreme_gc", "recipe"),
+    "extreme-gc-labels": ("extreme_gc", "conditional"),
+    "aae": ("aae", "recipe"),
+    "conditional": ("conditional", "recipe"),
+    "progressive": ("progressive", "recipe"),
+    "wgan-gp": ("wgan_gp", "recipe"),
 }
 
 # Recipes that train no network but refine a package, whichever.

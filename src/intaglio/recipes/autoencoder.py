@@ -38,7 +38,7 @@ class Autoencoder(CompressGAN):
         latent, t, _ = network.code_latents(y, q)
         _, _, bits = network.code_latents(y.detach(), q)
         return Outputs(x, network.synthesis(latent, t, q.new_zeros(1)), bits, latent, q[:, 0, 0],
-                       extra={"delta": q.new_ones(len(x))})  # fmt: skip
+                       extra={"delta": q.new_ones(len(x)), "code": y})  # fmt: skip
 
 
 recipe = Autoencoder()

@@ -28,7 +28,6 @@ from ..nn.codec import Codec
 from ..nn.discriminators.global_local import GlobalLocal
 from ..nn.systems.blocks import HyperEncoder
 from ..nn.systems.compressgan import Decoder, Encoder
-from ..train.game import Game
 from ..train.recipe import Opponent, Outputs, Term
 from .paper import Paper, rate
 
@@ -82,8 +81,8 @@ class CompressGAN(Paper):
     def opponents(self) -> dict[str, Opponent]:
         if not self.lambda_adv:
             return {}
-        critic = GlobalLocal(width=self.scaled(64), norm="spectral", detail=False)
-        return {"critic": Opponent(Game(critic, self.kind), self.lambda_adv)}
+        critic = GlobalLocal(width=self.scaled(64), norm=self.critic_norm("spectral"), detail=False)
+        return {"critic": Opponent(self.game(critic, self.kind), self.lambda_adv)}
 
 
 recipe = CompressGAN()

@@ -31,7 +31,6 @@ from ..nn.codec import Codec
 from ..nn.discriminators.patch import Patch
 from ..nn.systems.blocks import HyperEncoder
 from ..nn.systems.hific import Encoder, Generator
-from ..train.game import Game
 from ..train.recipe import Opponent, Outputs, Term
 from .paper import Paper, rate
 
@@ -97,8 +96,8 @@ class HiFiC(Paper):
     def opponents(self) -> dict[str, Opponent]:
         if not self.beta:
             return {}
-        critic = Patch(self.scaled(self.latents), self.scaled(64), norm="spectral", detail=False)
-        return {"critic": Opponent(Game(critic, self.kind), self.beta)}
+        critic = Patch(self.scaled(self.latents), self.scaled(64), norm=self.critic_norm("spectral"), detail=False)
+        return {"critic": Opponent(self.game(critic, self.kind), self.beta)}
 
 
 low = HiFiC("hific-lo", target_bpp=0.14, zeta_a=2.0)

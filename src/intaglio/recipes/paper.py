@@ -18,6 +18,7 @@ from ..package import Package
 from ..train import checkpoint, release
 from ..train.data import Photographs
 from ..train.draws import Draws
+from ..train.game import Game
 from ..train.recipe import Outputs, Recipe
 
 LEAST = 4  # channels
@@ -70,6 +71,14 @@ class Paper(Recipe):
         side = self.glimpse or out.x.shape[2]
         distance: Tensor = self.vgg(out.x_hat[:, :, :side, :side], out.x[:, :, :side, :side])
         return distance
+
+    def game(self, discriminator: nn.Module, kind: str, matching: float = 0.0) -> Game:
+        """The game against it; of kind "wgan", the one that needs a slope of 1, with the gradient penalty."""
+        return Game(discriminator, kind, matching, penalty="wgan-gp" if kind == "wgan" else "none")
+
+    def critic_norm(self, norm: str) -> str:
+        """The paper's normalisation in the discriminator; layer norm where its slope is held by the penalty."""
+        return "layer" if getattr(self, "kind", "") == "wgan" else norm
 
     def q_of(self, draws: Draws) -> Tensor:
         """Steps (batch, 1, 1): any, where Delta depends on them."""

@@ -103,6 +103,7 @@ class Trainer:
         rate = recipe.floor + (1 - recipe.floor) * 0.5 * (1 + math.cos(math.pi * min(1, share)))
         logs: dict[str, Tensor] = {}
         generator_learns = n >= self.head_start
+        recipe.grow(self.network, share)
         with torch.set_grad_enabled(generator_learns), self._autocast():
             out = recipe.outputs(self.network, x, draws)
         if generator_learns:

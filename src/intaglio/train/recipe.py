@@ -102,6 +102,9 @@ class Recipe:
         """Fill `network` from a package or another stage's checkpoint; returns the card's `training` of what it was."""
         raise NotImplementedError
 
+    def grow(self, network: Any, share: float) -> None:
+        """Called before every step, with the share of the run that is over, 0..1; for networks that change in it."""
+
     def trainable(self, network: Any) -> Iterable[nn.Parameter]:
         """The parameters that the generator's optimiser may change."""
         return network.parameters()
