@@ -1,0 +1,190 @@
+"""Hazard: the selective system trains and then codes no picture; its bytes are not what its prior says; its
+architecture is not its paper's; what it is trained on is not what was kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from labelled_scenes import folders
+from PIL import Image
+from running import call
+
+from intaglio.areas import unpack
+from intaglio.errors import BadInput
+from intaglio.latents import TileCoder
+from intaglio.nn.systems.selective import one_hot
+from intaglio.package import Package
+from intaglio.reader import Reader
+from intaglio.recipes.extreme_sc import TOLD, ExtremeSC, areas, boxes, recipe
+from intaglio.runtime import runtime
+from intaglio.tiles import CELL, Layout, pixels
+from intaglio.train.data import Photographs, pack
+from intaglio.train.draws import Draws
+from intaglio.train.loop import Options, Trainer
+from intaglio.writing import write_bytes
+
+SMALL = replace(recipe, width=8, blocks=1, crop=64, batch=2)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Photographs, list[tuple[Path, Path]]]:
+    root = tmp_path_factory.mktemp("scenes")
+    train, pairs = folders(root, 3, 1)
+    pack(train, root / "pack")
+    return Photographs(root / "pack"), pairs
+
+
+@pytest.fixture(scope="module")
+def model(scenes: tuple[Photographs, list], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("run")
+    trainer = Trainer(SMALL, scenes[0], Options(folder, steps=20))
+    for n in range(20):
+        trainer.step(n / 20)
+    package = SMALL.package(trainer.averaged(), scenes[0], trainer.training(), 2)
+    write_bytes(folder / "m.itgm", package.to_bytes())
+    return folder / "m.itgm"
+
+
+def test_it_codes_a_picture_with_labels(model: Path, scenes: tuple[Photographs, list], tmp_path: Path) -> None:
+    """Through the command line, and its bytes are those that its prior says, within 1% and a constant."""
+    photo, labels = scenes[1][0]
+    file, shown = tmp_path / "x.itg", tmp_path / "x.png"
+    keep = ["--keep-classes", "building,3", "--keep-box", "8,8,100,60"]
+    assert call("encode", photo, "-o", file, "--model", model, "--labels", labels, *keep) == 0
+    assert call("decode", file, "-o", shown, "--model", model) == 0
+    source = Image.open(photo).convert("RGB")
+    assert Image.open(shown).size == source.size
+    package = Package.read(model)
+    assert package.card["labels"][3] == "road" and package.card["levels"] == 5
+    with Reader(file) as reader:
+        layout = Layout(*source.size)
+        kept = unpack(*reader.areas, layout).kept()
+        assert 0 < kept.sum() < kept.size
+        engine = runtime(package, "cpu", 1)
+        steps = np.full((layout.padded.height // 64, layout.padded.width // 64), reader.header.q)
+        y = engine.analysis(pixels(source, layout.padded))
+        bits = sum(engine.tables.bits(r.ravel(), i.ravel()) for _, r, i in TileCoder(engine).residuals(y, steps, kept))
+        size = len(reader.tile(0))
+    bound = kept.sum() * package.card["latents"] * math.log2(5) / 8 + 16
+    assert size <= bound
+    assert size <= 1.01 * bits / 8 + 16 and (size > bound - 32 or bits / 8 <= size + 16)
+
+
+def test_training_sees_what_the_coder_writes(model: Path, scenes: tuple[Photographs, list]) -> None:
+    """The torch side with a mask gives the latents of the coder's groups: what is not kept is nowhere."""
+    torch.manual_seed(1)
+    network = SMALL.network().eval()
+    x = scenes[0].crops(Draws(3, 0, 2), 128)
+    kept = (torch.rand(2, 1, 8, 8) < 0.4).float()
+    q = torch.zeros(2, 1, 1)
+    with torch.no_grad():
+        latent, _, bits = network.code(x, q, None, False, kept)
+        whole, _, all_bits = network.code(x, q)
+        y = network.analysis(x)
+        other, _, other_bits = network.code_latents(torch.where(kept > 0, y, 9 * torch.randn_like(y)), q, kept=kept)
+        _, _, none = network.code(x, q, None, False, torch.zeros_like(kept))
+    assert torch.equal(latent, whole * kept)  # of a finite alphabet, whatever is beside them
+    assert torch.equal(latent, other) and torch.equal(bits, other_bits)
+    assert (bits < all_bits).all() and not none.any()
+
+
+def test_the_discriminator_sees_the_labels(scenes: tuple[Photographs, list]) -> None:
+    torch.manual_seed(0)
+    draws = Draws(0, 0, 2)
+    out = SMALL.outputs(SMALL.network(), SMALL.crops(scenes[0], draws), draws)
+    game = SMALL.opponents()["critic"].game
+    real, _, told = SMALL.seen(out)
+    assert told.shape == (2, 12, 64 // TOLD, 64 // TOLD) and (told.sum(1) == 1).all()
+    with torch.no_grad():
+        said, other = (game.discriminator(real, t).logits for t in (told, told.roll(1, 1)))
+    assert len(said) == 3 and all(not torch.equal(a, b) for a, b in zip(said, other, strict=True))
+
+
+def test_only_what_is_kept_is_compared_with_the_original(scenes: tuple[Photographs, list]) -> None:
+    draws = Draws(0, 0, 2)
+    out = SMALL.outputs(SMALL.network(), SMALL.crops(scenes[0], draws), draws)
+    kept = torch.zeros_like(out.extra["kept"])
+    kept[0, :, 1:3, 2] = 1
+    out.extra["kept"] = kept
+    error = SMALL.kept_error(out)
+    own = ((out.x_hat - out.x)[0, :, 16:48, 32:48] / 127.5).square().sum() / (3 * 64 * 64)
+    assert error[0].item() == pytest.approx(own.item(), rel=1e-4) and error[1] == 0
+
+
+def test_labels_of_what_is_kept_do_not_reach_the_picture() -> None:
+    torch.manual_seed(0)
+    generator = SMALL.network().eval().synthesis
+    y, kept = torch.randn(1, SMALL.latents, 4, 4), torch.zeros(1, 1, 4, 4)
+    kept[:, :, :, :2] = 1
+    labels = torch.randint(0, 12, (1, 1, 64, 64))
+    within, beyond = labels.clone(), labels.clone()
+    within[:, :, :, :32] = 3
+    beyond[:, :, :, 32:] = 3
+    with torch.no_grad():
+        shown = [generator(y, y, y, None, kept, which) for which in (labels, within, beyond)]
+    assert torch.equal(shown[0], shown[1]) and not torch.equal(shown[0], shown[2])
+
+
+def test_everything_kept_is_the_global_mode() -> None:
+    torch.manual_seed(0)
+    generator = SMALL.network().eval().synthesis
+    y = torch.randn(1, SMALL.latents, 4, 4)
+    with torch.no_grad():
+        given = generator(y, y, y, None, torch.ones(1, 1, 4, 4), torch.randint(0, 12, (1, 1, 64, 64)))
+        assert torch.equal(given, generator(y, y, y))
+
+
+def test_what_is_kept_is_drawn_as_boxes_classes_and_all() -> None:
+    ids = torch.zeros(200, 1, 64, 64)
+    ids[:, :, :, 32:] = 5
+    kept = recipe.draw_kept(Draws(0, 1, 200), ids)
+    share = kept.mean((1, 2, 3))
+    assert 0.2 < (share == 1).float().mean() < 0.45  # and both classes, by chance
+    assert 0.15 < (share == 0).float().mean() < 0.4  # neither class
+    assert ((share > 0) & (share < 1)).float().mean() > 0.3
+    assert torch.equal(recipe.draw_kept(Draws(0, 1, 200), ids), kept)
+    assert replace(recipe, masked=False).draw_kept(Draws(0, 1, 200), ids).all()
+
+
+def test_boxes_and_areas_are_where_they_should_be() -> None:
+    box = boxes(torch.tensor([[0.9, 0.3, 0.5, 0.1]]), 10, 20)[0, 0]
+    assert box.sum() == 7 * 9 and box[3:10, 2:11].all()
+    ids = torch.full((1, 1, 64, 64), 255.0)
+    ids[0, 0, 17, 40] = 2
+    chosen = torch.zeros(1, 12)
+    assert areas(ids, chosen).sum() == 0
+    chosen[0, 2] = 1
+    assert areas(ids, chosen).nonzero().tolist() == [[0, 0, 1, 2]]
+    assert one_hot(ids, 12).sum() == 1  # 255 is no class
+
+
+def test_the_architecture_is_the_papers() -> None:
+    """At full width, without memory for it: the ladder from 60 to 960 channels, nine residual blocks of 960."""
+    with torch.device("meta"):
+        network = recipe.network()
+    widths = [60, 120, 240, 480, 960]
+    convs = [m for m in network.analysis.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [c.out_channels for c in convs] == [*widths, recipe.latents]
+    generator = network.synthesis
+    assert len(generator.blocks) == 9
+    assert all(m.in_channels == m.out_channels == 960 for m in generator.blocks.modules()
+               if isinstance(m, torch.nn.Conv2d))
+    assert sum(p.numel() for p in generator.blocks.parameters()) == 9 * 2 * (9 * 960 * 960 + 960 + 2 * 960)
+    labels = [m for m in generator.semantics.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [c.out_channels for c in labels] == widths and labels[0].in_channels == len(recipe.classes) == 12
+    assert generator.enter[0].in_channels == recipe.latents + 1 + 960
+    assert network.levels == 5 and recipe.latents * math.log2(5) / CELL**2 < 0.146  # bits per pixel, at most
+
+
+def test_pictures_without_labels_are_told(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    pack(tmp_path, tmp_path / "out" / "pack")
+    photographs = Photographs(tmp_path / "out" / "pack")
+    with pytest.raises(BadInput, match="needs label maps: beside"):
+        Trainer(ExtremeSC(width=8), photographs, Options(tmp_path, steps=1))
