@@ -46,7 +46,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Codec]:
 def test_only_the_dial_learns(trained: tuple[Codec, Codec]) -> None:
     before, after = (network.state_dict() for network in trained)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved and all("dial_" in name for name in moved)
+    assert "synthesis.grain" in moved and after["synthesis.grain"] == realism1.small.grain  # given, not learned
+    assert any("dial_" in name for name in moved)
+    assert all("dial_" in name for name in moved - {"synthesis.grain"})
 
 
 @torch.no_grad()
@@ -59,4 +61,6 @@ def test_bytes_and_the_least_distorted_picture_stay_and_the_most_realistic_one_m
     old, new = (network(x, q, torch.zeros(1)) for network in (before, after))
     assert torch.equal(old[1], new[1]) and torch.equal(old[2], new[2])
     assert torch.allclose(old[0], new[0], atol=1e-3)
-    assert (after(x, q, torch.ones(1))[0] - new[0]).abs().max() > 0.5
+    latents, t, _ = after.code(x, q)
+    moved = after.synthesis(latents, t, torch.ones(1)) - after.synthesis(latents, t, torch.zeros(1))  # without grain
+    assert moved.abs().max() > 0.5

@@ -27,7 +27,7 @@ def grainy(tiny_model):
     codec = Codec().eval().requires_grad_(False)
     weights = {f"synthesis.{k.removeprefix('synthesis.')}": v for k, v in state(tiny).items() if "synthesis" in k}
     assert not codec.load_state_dict(weights, strict=False).unexpected_keys
-    codec.synthesis.grain.dial_bias.fill_(0.04)
+    codec.synthesis.grain.fill_(20.0)
     codec.synthesis.out.dial_bias.normal_(0, 0.02)
     m, h, w = shape.latents, 24, 40
     inputs = {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h, w), "realism": torch.zeros(1, 1, 1, 1),

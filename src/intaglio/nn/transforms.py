@@ -158,30 +158,7 @@ class HyperAnalysis(nn.Module):
         return unshuffled(self.out, self.block32(h), 2)
 
 
-class Grain(nn.Module):
-    """Noise (batch, 1, h, w) to grain on 8x8 blocks (batch, 192, h/8, w/8): what no deterministic decoder can draw.
-
-    Mixed inside each block by a learned basis, alike in the three colours but for their weights, and as strong in each
-    quarter of the block as the features there (batch, C, h/8, w/8) ask for; none at the start.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.dial_basis = nn.Parameter(torch.eye(64).reshape(64, 1, 8, 8).clone())
-        self.dial_weight = nn.Parameter(torch.zeros(4, channels, 1, 1))
-        self.dial_bias = nn.Parameter(torch.zeros(4))
-        self.dial_colour = nn.Parameter(torch.ones(3))
-        self.quarter = [2 * (i // 4) + j // 4 for i in range(8) for j in range(8)]  # that each pixel of a block lies in
-
-    def forward(self, noise: Tensor, features: Tensor) -> Tensor:
-        strength = F.conv2d(features, self.dial_weight, self.dial_bias)
-        grain = F.conv2d(noise, self.dial_basis, stride=8) * strength[:, self.quarter]
-        return torch.cat([grain * colour for colour in self.dial_colour.unbind()], 1)
-
-
-def pixels(blocks: Tensor) -> Tensor:
-    """8x8 blocks (batch, 192, h/8, w/8) to pixels 0..255 (batch, 3, h, w)."""
-    return (F.pixel_shuffle(blocks, 8) + 0.5) * 255
+FADE = 1.76  # grain falls as exp(-FADE q / 63): as the root of the squared error does from q = 0 to 63
 
 
 class Synthesis(nn.Module):
@@ -189,8 +166,12 @@ class Synthesis(nn.Module):
 
     t is (batch, 1, 1, 1) or, where it varies, (batch, 1, h/16, w/16); realism is one number, as a tensor of any shape;
     noise is (batch, 1, h, w), of mean 0 and variance 1, without which there is no grain.
+
+    The grain is added last, fainter the finer the step, in proportion to the realism. Its strength is given, not
+    learned: a network that could choose it chose none, since squared error punishes it.
     """
 
+    grain: Tensor
     noisy = True  # it takes noise
 
     def __init__(self, shape: Shape):
@@ -203,17 +184,9 @@ class Synthesis(nn.Module):
         self.modulation8 = Modulation(shape.width)
         self.stage8 = nn.ModuleList([DialledBlock(shape.width) for _ in range(n8)])
         self.out = Dialled(shape.width, 192, 1)
-        self.grain = Grain(shape.width)
+        self.register_buffer("grain", torch.zeros(()))  # deviation at q = 0, in grey levels; 0 where there is none
 
     def forward(self, y: Tensor, t: Tensor, realism: Tensor, noise: Tensor | None = None) -> Tensor:
-        blocks, grain = self.parts(y, t, realism, noise)
-        with full_precision(y):
-            return pixels(blocks if grain is None else blocks + grain)
-
-    def parts(
-        self, y: Tensor, t: Tensor, realism: Tensor, noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """What `forward` adds, as 8x8 blocks (batch, 192, h/8, w/8): the picture without grain, and the grain."""
         h = self.stage16(self.modulation16(y, t, 1))
         with full_precision(y):
             h = F.pixel_shuffle(self.up(h, realism), 2)
@@ -221,8 +194,13 @@ class Synthesis(nn.Module):
         for block in self.stage8:
             h = block(h, realism)
         with full_precision(y):
-            grain = None if noise is None else realism.reshape(1) * self.grain(noise, h.float())
-            return self.out(h, realism), grain
+            x = (F.pixel_shuffle(self.out(h, realism), 8) + 0.5) * 255
+            if noise is None:
+                return x
+            strength = realism.reshape(1) * self.grain * torch.exp(-FADE * t)
+            if torch.compiler.is_exporting() or t.shape[-1] * t.shape[-2] > 1:
+                strength = F.interpolate(strength, scale_factor=16.0, mode="nearest")
+            return x + strength * noise  # grey: the same in all three colours
 
 
 def halo(shape: Shape) -> tuple[int, int]:

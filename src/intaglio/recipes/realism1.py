@@ -1,19 +1,18 @@
 """Stage 2 of the released model: the realism dial.
 
 Only the dial learns: what is added, in proportion to the realism r, to the weights of the synthesis at 1/8 and of its
-entry and exit (`nn.transforms.Dialled`), and the grain. The encoder, the prior and the decoder at r = 0 stay as stage 1
-left them: a file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is
-drawn once a batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
+entry and exit (`nn.transforms.Dialled`). The encoder, the prior and the decoder at r = 0 stay as stage 1 left them: a
+file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a
+batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
-    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c texture + d adversarial)
+    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c adversarial)
 
-What compares places (the first three) sees the picture without its grain, which could only make it worse there; the
-texture distance teaches the grain alone how much is missing where; the discriminator sees what people see.
-The dial is a path through the space of networks, trained all along it, and not a blend of two pictures.
+Every term sees the picture with its grain, whose strength is fixed: where noise is there already, the network need not
+feign it by a pattern of its own. The dial is a path through the space of networks, trained all along it, and not a
+blend of two pictures.
 
-The discriminator looks through frozen features (Projected GANs, Sauer et al. 2021): a plain patch discriminator stayed
-at chance against this decoder, where heads on features learn within dozens of steps. It learns alone first
-(`head_start`).
+The discriminator judges patches at several scales, shown local contrast and told the latent. It learns alone first
+(`head_start`). What other architectures and normalisations give at the same budget: `runs/ablate.sh` and docs/log.md.
 """
 
 from __future__ import annotations
@@ -28,11 +27,9 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from ..losses.mobilenet import MobileNetDistance
-from ..losses.texture import TextureDistance
 from ..losses.vgg import VGGDistance
 from ..nn.codec import STEPS, Codec, rate_weight
-from ..nn.discriminators.projected import Projected
-from ..nn.transforms import pixels
+from ..nn.discriminators.multiscale import MultiScale
 from ..package import Package
 from ..train import release
 from ..train.data import Photographs
@@ -42,9 +39,9 @@ from ..train.recipe import Opponent, Outputs, Term
 from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
 
 
-def projected(latents: int) -> Projected:
-    """The released discriminator: heads on MobileNetV2, told the latent."""
-    return Projected(latents=latents)
+def multiscale(latents: int) -> MultiScale:
+    """The released discriminator: patches at several scales, told the latent."""
+    return MultiScale(width=32, latents=latents)
 
 
 def dial(out: Outputs) -> Tensor:
@@ -64,11 +61,10 @@ class Realism1(Intaglio1):
     kept: float = 0.25  # share of the MSE's weight that is left at r = 1
     vgg: float = 0.6  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.2
-    texture: float = 1.0
-    grain: float = 0.012  # strength at the start, of the range of a pixel: at 0 no slope would tell it to grow
+    grain: float = 3.5  # grey levels at q = 0 and r = 1; 1.8 at q 24
     fooling: float = 0.6
     kind: str = "hinge"
-    critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
+    critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
     glimpse: int = 80  # side of the part of them that it sees, pixels
     critic_rate: float = 5e-4
@@ -82,18 +78,12 @@ class Realism1(Intaglio1):
     def _mobilenet(self) -> MobileNetDistance:
         return MobileNetDistance(taps=("block_2", "block_5", "block_12"))
 
-    @cached_property
-    def _texture(self) -> TextureDistance:
-        return TextureDistance()
-
     def modules(self) -> Mapping[str, nn.Module]:
-        return {"vgg": self._vgg, "mobilenet": self._mobilenet, "texture": self._texture}
+        return {"vgg": self._vgg, "mobilenet": self._mobilenet}
 
     def warm(self, network: Codec, source: Path) -> dict:
         training = super().warm(network, source)
-        grain = network.synthesis.grain
-        if not grain.dial_weight.any() and not grain.dial_bias.any():
-            nn.init.constant_(grain.dial_bias, self.grain)
+        network.synthesis.grain.fill_(self.grain)
         return training
 
     def start(self, network: Codec, photographs: Photographs, seed: int) -> None:
@@ -103,7 +93,7 @@ class Realism1(Intaglio1):
         return (p for name, p in network.synthesis.named_parameters() if "dial_" in name)
 
     def compile(self, network: Codec) -> None:
-        network.synthesis.parts = torch.compile(network.synthesis.parts)
+        network.synthesis.compile()
 
     def draw_q(self, draws: Draws) -> Tensor:
         """The smaller of two steps, (batch, 1, 1): the fewer the bytes, the more there is to invent."""
@@ -116,27 +106,22 @@ class Realism1(Intaglio1):
         with torch.no_grad():
             latent, t, bits = network.code(x, q)
         noise = draws.normal(1, *x.shape[2:]).to(x.device)
-        blocks, grain = network.synthesis.parts(latent, t, x.new_full((1,), r), noise)
-        plain = pixels(blocks)
-        extra = {"lambda": rate_weight(q), "corner": corner, "grained": pixels(blocks + grain),
-                 "taught": pixels(blocks.detach() + grain)}
-        return Outputs(x, plain, bits, latent, q[:, 0, 0], x.new_full((len(x),), r), extra)
+        x_hat = network.synthesis(latent, t, x.new_full((1,), r), noise)
+        extra = {"lambda": rate_weight(q), "corner": corner}
+        return Outputs(x, x_hat, bits, latent, q[:, 0, 0], x.new_full((len(x),), r), extra)
 
-    def _shifted(self, out: Outputs, x_hat: Tensor) -> tuple[Tensor, Tensor]:
+    def _shifted(self, out: Outputs) -> tuple[Tensor, Tensor]:
         """(x, x_hat) from a random pixel of the first 8x8 on: networks with strides look at a grid of their own, and a
         decoder that always knows where it lies hides its errors between its lines, where people see them."""
         top, left = (8 * out.extra["corner"][-1]).long().tolist()
-        return out.x[:, :, top:, left:], x_hat[:, :, top:, left:]
+        return out.x[:, :, top:, left:], out.x_hat[:, :, top:, left:]
 
     def _judged(self, out: Outputs) -> tuple[Tensor, Tensor, Tensor | None]:
-        return *self._shifted(out, out.extra["grained"]), out.latent
+        return *self._shifted(out), out.latent
 
     def _mobilenet_distance(self, out: Outputs) -> Tensor:
-        x, x_hat = self._shifted(out, out.x_hat)
+        x, x_hat = self._shifted(out)
         return self._mobilenet(x_hat, x)
-
-    def _texture_distance(self, out: Outputs) -> Tensor:
-        return self._texture(out.extra["taught"], out.x)
 
     def _glimpsed(self, out: Outputs) -> Tensor:
         """The VGG distance of a part of the first few pictures; 0 for the others, more for those, so the mean holds."""
@@ -151,7 +136,6 @@ class Realism1(Intaglio1):
             Term("mse", weighted_mse, lambda out: normaliser(out) * (1 - (1 - self.kept) * dial(out))),
             Term("vgg", self._glimpsed, lambda out: self.vgg * dial(out)),
             Term("mobilenet", self._mobilenet_distance, lambda out: self.mobilenet * dial(out)),
-            Term("texture", self._texture_distance, lambda out: self.texture * dial(out)),
         ]
 
     def opponents(self) -> dict[str, Opponent]:

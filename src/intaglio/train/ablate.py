@@ -60,15 +60,15 @@ def _judged_by(kind: Callable[..., torch.nn.Module], **options: object) -> reali
 
 # name: (group, recipe)
 ROWS: dict[str, tuple[str, intaglio1.Intaglio1]] = {
-    "realism": ("released", REALISM),  # a projected discriminator, spectral normalisation, hinge, a head start
+    "realism": ("released", REALISM),  # a multi-scale discriminator, spectral normalisation, hinge, a head start
     "fidelity": ("released", FIDELITY),  # the KLT start, two and three blocks
     "patch": ("discriminator", _judged_by(Patch, width=32)),
     "patch-pixels": ("discriminator", _judged_by(Patch, width=32, detail=False)),
-    "multi-scale": ("discriminator", _judged_by(MultiScale, width=32)),
+    "projected": ("discriminator", _judged_by(Projected)),
     "global-local": ("discriminator", _judged_by(GlobalLocal, width=32)),
     "u-net": ("discriminator", _judged_by(UNet, width=16)),
     "none": ("discriminator", dataclasses.replace(REALISM, fooling=0.0)),
-    "no-norm": ("normalisation", _judged_by(Projected, norm="none")),
+    "no-norm": ("normalisation", _judged_by(MultiScale, width=32, norm="none")),
     **{f"patch-{norm}": ("normalisation", _judged_by(Patch, width=32, norm=norm))
        for norm in ("batch", "instance", "channel", "layer", "none")},
     "non-saturating": ("strategy", dataclasses.replace(REALISM, kind="non-saturating")),
