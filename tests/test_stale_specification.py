@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intaglio import container, entropy, reader
+from intaglio import adaptive, container, entropy, labels, outlines, reader
 from intaglio.package import Package
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +57,9 @@ def test_the_fingerprint_is_computed_as_the_page_says() -> None:
         ("at most 64 MiB when expanded", container.MAX_METADATA == 64 * 2**20),
         ("**tiles** of 1024x1024 pixels", container.TILE == 1024),
         ("**blocks** of 64x64 pixels", container.BLOCK == 64),
+        ("| KEEP, LABL | 2^20 bytes; 2^18 entries of the map; outlines of 2^16 steps |",
+         (container.MAX_MAP_BYTES, labels.MOST, outlines.MOST_WORK) == (2**20, 2**18, 2**16)),
+        ("weights, at first 22938", adaptive.WEIGHT == 22938),
         ("-2^20 <= r <= 2^20", entropy.LIMIT == 2**20),
         ("1 to 256 *tables*", entropy.MAX_TABLES == 256),
         ("integers of at least 1 that sum to exactly 2^24", entropy.TOTAL == 2**24),
