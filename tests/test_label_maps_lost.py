@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import reference_labels
 from golden_pictures import clouds
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,6 +86,14 @@ def test_what_is_written_does_not_change() -> None:
 
 
 SCAN, OUTLINES, SQUASHED = 3523624486, 304274873, [1, 1, 1101, 2043, 2047, 2051, 2994, 4094, 4094]
+
+
+@given(maps())
+@settings(max_examples=40, deadline=None)
+def test_a_second_decoder_reads_the_same(given_map: np.ndarray) -> None:
+    for coding in labels.CODINGS:
+        data = labels.pack(given_map, coding)
+        assert reference_labels.decode(data, *given_map.shape) == given_map.tolist(), coding
 
 
 @given(st.binary(max_size=60), st.sampled_from([(1, 1), (7, 9), (40, 30), (1, 200)]))
