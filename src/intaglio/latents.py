@@ -53,6 +53,8 @@ class TileCoder:
         self.gains: NDArray[np.float32] = tables["gains"]
         self.hyper_index: NDArray[np.uint8] = tables["hyper_index"]
         self.thresholds = _thresholds(runtime.tables)
+        if card.get("rounding") == "nearest":  # of systems that are to be what their papers say
+            self.thresholds = np.full_like(self.thresholds, 0.5)
 
     def gain(self, q: NDArray[np.integer]) -> NDArray[np.float32]:
         """Gains (1, M, h, w) of a q map; (1, M, 1, 1) where it is all one step."""

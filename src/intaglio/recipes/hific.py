@@ -12,8 +12,10 @@ two multipliers.
 The paper leaves every weight open; here they are HiFiC's: k_M = 0.075 / 32 of squared grey levels, k_P = 1, beta =
 0.15, targets of 0.14, 0.30 and 0.45 bits per pixel with zeta(a) = 2, 1, 1/2 and zeta(b) = 1/16. d_P is LPIPS there,
 whose weights not everyone has: "vgg" is the VGG distance relative to the features' own energy, "lpips" the original.
-The hyperprior has 320 channels and HiFiC's three convolutions; its synthesis is the integer prior, so that files decode
-alike everywhere. HiFiC trains long without the discriminator first: `beta=0.0`, and --warm with its checkpoint then.
+The hyperprior has 320 channels and HiFiC's three convolutions; its synthesis is the integer prior, so that files
+decode alike everywhere. As in HiFiC's code, the rate of rounded codes is held against the target, and that of noisy
+ones has the gradient. HiFiC trains long without the discriminator first: `beta=0.0`, and --warm with its checkpoint
+then.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
@@ -31,6 +34,7 @@ from ..nn.codec import Codec
 from ..nn.discriminators.patch import Patch
 from ..nn.systems.blocks import HyperEncoder
 from ..nn.systems.hific import Encoder, Generator
+from ..train.draws import Draws
 from ..train.recipe import Opponent, Outputs, Term
 from .paper import Paper, rate
 
@@ -77,12 +81,22 @@ class HiFiC(Paper):
     def d_p(self, out: Outputs) -> Tensor:
         return self.perceived(out) if self.perceptual == "vgg" else self.lpips(out.x_hat, out.x)
 
+    def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
+        q = self.q_of(draws).to(x.device)
+        noise = tuple(draws.uniform(*shape).to(x.device) for shape in network.noise_shapes(*x.shape[2:]))
+        y = network.analysis(x)
+        latent, t, bits = network.code_latents(y, q, (noise[0], noise[1]))
+        with torch.no_grad():  # what a file would take: at low rates, noise costs a good deal more
+            written = network.code_latents(y, q)[2] / (x.shape[2] * x.shape[3])
+        return Outputs(x, network.synthesis(latent, t, q.new_zeros(1)), bits, latent, q[:, 0, 0],
+                       extra={"written": written})  # fmt: skip
+
     def terms(self) -> list[Term]:
         if self.perceptual not in ("vgg", "lpips"):
             raise BadInput(f'd_P is "vgg" or "lpips", not {self.perceptual!r}')
         mse = MSE()
         terms = [
-            Term("rate", rate, lambda out: self.target(rate(out))),
+            Term("rate", rate, lambda out: self.target(out.extra["written"])),
             Term("mse", lambda out: mse(out.x_hat, out.x), self.k_m),
         ]
         return [*terms, Term(self.perceptual, self.d_p, self.k_p)] if self.k_p else terms
