@@ -53,8 +53,8 @@ def two_tiles() -> bytes:
     columns = np.arange(65, dtype=np.uint8)[None]
     maps = (b"\4" + labels.pack(columns // 20 % 2), b"\4" + labels.pack(columns // 9))
     return pack(
-        header, tiles, qmap=qmap, areas=maps, icc=b"an ICC profile", exif=b"Exif\0\0II*\0", xmp=b"<x:xmpmeta/>",
-        alpha=alpha,
+        header, tiles, qmap=qmap, areas=maps, seed=77, icc=b"an ICC profile", exif=b"Exif\0\0II*\0",
+        xmp=b"<x:xmpmeta/>", alpha=alpha,
     )
 
 
@@ -65,7 +65,7 @@ def one_tile() -> bytes:
 
 FILES = {"two tiles": two_tiles(), "one tile": one_tile()}
 METADATA = ("icc", "exif", "xmp")
-KINDS = ("HEAD", "QMAP", "KEEP", "LABL", "iCCP", "eXIF", "xMPd", "ALPH", "TIDX", "TILE", "abcd")
+KINDS = ("HEAD", "QMAP", "KEEP", "LABL", "SEED", "iCCP", "eXIF", "xMPd", "ALPH", "TIDX", "TILE", "abcd")
 
 
 def everything(data: bytes) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def everything(data: bytes) -> dict[str, Any]:
     reader.check_tail()
     n = range(reader.header.tiles)
     parts = {name: getattr(reader, name) for name in METADATA}
-    parts |= {"header": reader.header, "qmap": reader.qmap.tobytes(), "areas": reader.areas}
+    parts |= {"header": reader.header, "qmap": reader.qmap.tobytes(), "areas": reader.areas, "seed": reader.seed}
     return parts | {"tiles": [reader.tile(i) for i in n], "alpha": [reader.alpha(i) for i in n]}
 
 
@@ -165,7 +165,7 @@ def test_damaged_metadata_is_dropped_with_a_warning(kind: str) -> None:
     assert parts == {**sound, dropped: None}
 
 
-@pytest.mark.parametrize("kind", ["HEAD", "QMAP", "KEEP", "LABL", "ALPH", "TIDX", "TILE"])
+@pytest.mark.parametrize("kind", ["HEAD", "QMAP", "KEEP", "LABL", "SEED", "ALPH", "TIDX", "TILE"])
 def test_damage_to_what_the_picture_needs_says_where(kind: str) -> None:
     data = bytearray(FILES["two tiles"])
     at = data.index(kind.encode())
@@ -231,6 +231,10 @@ TILE_CHUNK = chunk(b"TILE", b"payload")
         (head() + chunk(b"LABL", b"x") + chunk(b"KEEP", b"x") + TILE_CHUNK, CorruptFile, "KEEP .* comes after LABL"),
         (head() + chunk(b"LABL", b"x") + TILE_CHUNK, CorruptFile, "only one"),
         (head() + chunk(b"KEEP", bytes(2**20 + 1)) + TILE_CHUNK, CorruptFile, "above 1048576"),
+        (head() + chunk(b"eXIF", b"x") + chunk(b"SEED", b"abcd") + TILE_CHUNK, CorruptFile, "comes after metadata"),
+        (head() + chunk(b"SEED", b"abc") + TILE_CHUNK, CorruptFile, "no seed"),
+        (head() + chunk(b"SEED", bytes(4)) + TILE_CHUNK, CorruptFile, "no seed"),
+        (head() + chunk(b"SEED", bytes(5)) + TILE_CHUNK, CorruptFile, "above 4"),
         (head() + chunk(b"ALPH", b"\x02\0\0") + TILE_CHUNK, CorruptFile, "mode RGB has an ALPH"),
         (head(mode=1) + TILE_CHUNK, CorruptFile, "mode LA has no ALPH"),
         (head() + chunk(b"NEWS", b"") + TILE_CHUNK, UnsupportedFile, "NEWS chunk at byte 34"),

@@ -17,6 +17,7 @@ from test_bytes_above_the_estimate import estimate
 import intaglio
 from intaglio import recipes
 from intaglio.codec import quality_to_q
+from intaglio.errors import BadInput
 from intaglio.package import Package
 from intaglio.reader import Reader
 from intaglio.train.data import Photographs, pack
@@ -75,6 +76,19 @@ def test_it_trains_exports_and_codes_a_photograph(name, photos, photograph, tmp_
     with Reader(file) as reader:
         size = sum(len(reader.tile(i)) for i in range(tiles))
     assert bits / 8 <= size + 16 and size <= 1.01 * bits / 8 + 16
+    if getattr(recipe, "noise", 0):
+        file.unlink()
+        assert call("encode", photograph, "-o", file, "--model", model, "--seed", "7") == 0
+        other = np.asarray(intaglio.decode(file, model=model)).astype(float)
+        assert np.array_equal(other, np.asarray(intaglio.decode(file, model=model))), "the seed is in the file"
+        assert np.abs(other - decoded).mean() > 0.01, "and changes the noise"
+        off = [np.asarray(intaglio.decode(intaglio.encode(photograph, model=model, seed=s), realism=0, model=model))
+               for s in (0, 7)]  # fmt: skip
+        assert np.array_equal(*off)
+        decoded = other
+    else:
+        with pytest.raises(BadInput, match="takes no noise"):
+            intaglio.encode(photograph, model=model, seed=7)
     if recipe.delta[0] == recipe.delta[1]:
         payloads = [Reader(intaglio.encode(photograph, quality=q, model=model)).tile(0) for q in (0, 100)]
         assert payloads[0] == payloads[1], "a system of one rate is blind to q"

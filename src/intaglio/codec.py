@@ -46,7 +46,7 @@ class Encoder:
 
     def __init__(
         self, picture: pictures.Picture, engine: Runtime, realism: float, keep: bool, progress: Progress,
-        areas: Areas | None = None,
+        areas: Areas | None = None, seed: int = 0,
     ):
         self.picture, self.engine, self.realism = picture, engine, realism
         self._header(0)  # a picture too large for the format is refused before the work
@@ -58,7 +58,7 @@ class Encoder:
         self._whole: NDArray[np.float32] | None = None  # latents of the whole picture, of a network that sees no less
         self._trials = 0
         self._alpha = self._alpha_records()
-        self._areas = None if areas is None else areas.pack()
+        self._areas, self._seed = None if areas is None else areas.pack(), seed
         self._kept = None if areas is None else areas.kept()
         self._latents = Spill() if keep else None
         if self._latents is not None:
@@ -100,7 +100,7 @@ class Encoder:
     ) -> bytes:
         p = self.picture
         return container.pack(
-            header, tiles, qmap=qmap, refined=on, areas=self._areas, icc=p.icc, exif=p.exif, xmp=p.xmp,
+            header, tiles, qmap=qmap, refined=on, areas=self._areas, seed=self._seed, icc=p.icc, exif=p.exif, xmp=p.xmp,
             alpha=self._alpha,
         )
 
@@ -163,6 +163,7 @@ def encode(
     labels: Any = None,
     keep: Any = None,
     label_cell: int | None = None,
+    seed: int = 0,
     realism: float | None = None,
     model: Model = None,
     strict: bool = False,
@@ -183,6 +184,7 @@ def encode(
     the map. keep: None (nothing), a mask as for roi, boxes (x, y, width, height), or a dict of any of boxes, mask and
     classes (names or ids). label_cell: the map is stored with a label every so many pixels (1, 2, 4, ... 64; default 4,
     more in large pictures).
+    seed: 0..2^32 - 1, of the noise, for a model that takes some; stored in the file.
     realism: 0..1, the decoder's default, stored in the file (None: the model's own).
     model: None (released), a released name, a package's path, or a Package. strict: refuse what would be converted.
     device: cpu, cuda, coreml or directml, where the installed onnxruntime has it. threads: 1..256, None for all cores.
@@ -219,8 +221,12 @@ def encode(
         areas = select(labels, keep, Layout(width, height), package.card["labels"], label_cell, max_pixels)
     elif keep is not None or label_cell is not None:
         raise BadInput("what is not kept is synthesised from a label map; give it with labels")
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise BadInput(f"seed is {seed}; give a whole number from 0 to {2**32 - 1}")
+    if seed and not engine.noisy():
+        raise BadInput(f"model {package.name} takes no noise, so that a seed would change nothing; leave it out")
     searching = limit is not None or roi is not None
-    encoder = Encoder(picture, engine, realism, searching, progress, areas)
+    encoder = Encoder(picture, engine, realism, searching, progress, areas, seed)
     if not searching:
         return encoder.refined(encoder.at(q))
     qmap = search.gain_offsets(roi, encoder.layout, max_pixels) if roi is not None else None

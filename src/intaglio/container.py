@@ -93,6 +93,7 @@ def pack(
     qmap: NDArray[Any] | None = None,
     refined: NDArray[Any] | None = None,
     areas: tuple[bytes, bytes] | None = None,
+    seed: int = 0,
     icc: bytes | None = None,
     exif: bytes | None = None,
     xmp: bytes | None = None,
@@ -102,7 +103,7 @@ def pack(
 
     qmap: int8 (rows, columns) of header.blocks; one that is all zero is not written. refined: bool of the same
     shape, the blocks that are refined; where there is none, it is not written. areas: the payloads of KEEP and LABL
-    (areas.py). Empty metadata is not written.
+    (areas.py). seed: of the noise, 0..2^32 - 1; 0 is not written. Empty metadata is not written.
     BadInput when the parts do not fit together, TooLarge when one exceeds its limit.
     """
     if len(tiles) != header.tiles:
@@ -128,6 +129,8 @@ def pack(
         if len(payload) > MAX_MAP_BYTES:
             raise TooLarge(f"a {name} chunk of {len(payload)} bytes is above the format's {MAX_MAP_BYTES}")
         out += _chunk(name, payload)
+    if seed:
+        out += _chunk("SEED", struct.pack(">I", seed))
     for name, value in (("iCCP", icc), ("eXIF", exif), ("xMPd", xmp)):
         if value and len(value) > MAX_METADATA:
             raise TooLarge(f"{len(value)} bytes of {METADATA[name].upper()} are above the limit of {MAX_METADATA}")

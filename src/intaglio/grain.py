@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 _MEAN, _DEVIATION = 4 * 127.5, (4 * (256**2 - 1) / 12) ** 0.5  # of the sum of four bytes
 
 
-def grain(x: int, y: int, width: int, height: int) -> NDArray[np.float32]:
-    """Noise of mean 0 and variance 1 at the pixels from column x and row y on: (height, width)."""
+def grain(x: int, y: int, width: int, height: int, seed: int = 0) -> NDArray[np.float32]:
+    """Noise of mean 0 and variance 1 at the pixels from column x and row y on: (height, width). seed: 0..2^32 - 1."""
     columns = np.arange(x, x + width, dtype=np.uint32) * np.uint32(0x9E3779B1)
     rows = np.arange(y, y + height, dtype=np.uint32) * np.uint32(0x85EBCA77)
-    v = rows[:, None] ^ columns
+    v = rows[:, None] ^ columns ^ np.uint32(seed)
     v ^= v >> np.uint32(16)
     v *= np.uint32(0x7FEB352D)
     v ^= v >> np.uint32(15)

@@ -90,7 +90,7 @@ class Printer:
         corner = (CELL * window.x0, CELL * window.y0)
         labels = None if self._areas is None else self._areas.window(window.times(CELL))
         y = self._latents.window(i, window)
-        rgb = self.engine.synthesis(y, t[None, None], realism, corner, self._part(window), labels)[0]
+        rgb = self.engine.synthesis(y, t[None, None], realism, corner, self._part(window), labels, self.reader.seed)[0]
         if halo == WHOLE:
             self._whole = realism, rgb
         y0, x0 = part.y0 - CELL * window.y0, part.x0 - CELL * window.x0

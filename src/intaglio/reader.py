@@ -46,8 +46,8 @@ MAX_CHUNKS = 256  # chunks before the first TILE
 
 _HEAD_LIMIT = 4096  # far above version 1's 20 bytes, so that a newer HEAD is still recognised as newer
 _STORED_LIMIT = MAX_METADATA + (1 << 20)  # deflate may grow what it cannot shrink, by less than this
-_CRITICAL_ORDER = ("HEAD", "QMAP", "REFN", "KEEP", "LABL", "ALPH", "TIDX", "TILE")
-_BEFORE_METADATA = ("QMAP", "REFN", "KEEP", "LABL")
+_CRITICAL_ORDER = ("HEAD", "QMAP", "REFN", "KEEP", "LABL", "SEED", "ALPH", "TIDX", "TILE")
+_BEFORE_METADATA = ("QMAP", "REFN", "KEEP", "LABL", "SEED")
 
 
 class Reader:
@@ -56,7 +56,7 @@ class Reader:
     source: bytes-like, a path, or a binary file, read from where it stands (one that cannot seek is read whole).
     max_pixels: TooLarge above it. Offsets count from the signature's first byte.
     Attributes: header; version; qmap: int8 (rows, columns), not writable; refined: bool of the same shape, or None;
-    areas: the payloads of KEEP and LABL, or None; icc, exif, xmp: bytes or None; size in bytes.
+    areas: the payloads of KEEP and LABL, or None; seed: of the noise; icc, exif, xmp: bytes or None; size in bytes.
     """
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
@@ -74,6 +74,7 @@ class Reader:
         self.exif: bytes | None = None
         self.xmp: bytes | None = None
         self.refined: NDArray[np.bool_] | None = None
+        self.seed = 0
         self._alpha_at: array[int] | None = None
         self._alpha_chunk: tuple[int, int] | None = None
         self._front: list[tuple[str, int, int]] = []
@@ -110,6 +111,10 @@ class Reader:
                 self.refined = self._read_refined(offset, length)
             elif kind in ("KEEP", "LABL"):
                 maps.append(self._payload(kind, offset, length, MAX_MAP_BYTES))
+            elif kind == "SEED":
+                self.seed = int.from_bytes(self._payload(kind, offset, length, 4), "big")
+                if length != 4 or not self.seed:
+                    raise CorruptFile(f"the SEED chunk at byte {offset} is no seed; {AGAIN}")
             elif kind == "ALPH":
                 self._alpha_chunk = (offset, length)
             elif kind == "TIDX":

@@ -129,25 +129,30 @@ class Runtime:
 
     def synthesis(
         self, latents: np.ndarray, t: np.ndarray, realism: float, corner: tuple[int, int] = (0, 0),
-        kept: np.ndarray | None = None, labels: np.ndarray | None = None,
+        kept: np.ndarray | None = None, labels: np.ndarray | None = None, seed: int = 0,
     ) -> np.ndarray:
         """Latents without gain (1, M, h, w), t (1, 1, h, w), realism 0..1 to uint8 pixels (1, 16h, 16w, 3).
 
         corner: column and row of the first pixel in the picture, where the grain of models that have one depends on it.
         kept (h, w) bool, which latents were coded, and labels (16h, 16w) uint8, for models that synthesise from labels.
+        seed: of the noise, for models that take some.
         """
         h, w = latents.shape[2:]
         with self._lock:
             self.pixels_computed += 256 * h * w
         feed = {"latents": latents, "t": t, "realism": np.full((1, 1, 1, 1), realism, np.float32)}
-        if any(i.name == "noise" for i in self.session("synthesis").get_inputs()):
+        if self.noisy():
             shown = realism > 0  # else it is multiplied by 0
-            noise = grain(*corner, 16 * w, 16 * h) if shown else np.zeros((16 * h, 16 * w), np.float32)
+            noise = grain(*corner, 16 * w, 16 * h, seed) if shown else np.zeros((16 * h, 16 * w), np.float32)
             feed["noise"] = noise[None, None]
         if "labels" in self.package.card:
             feed["kept"] = (np.ones((h, w), bool) if kept is None else kept).astype(np.float32)[None, None]
             feed["labels"] = (np.zeros((16 * h, 16 * w), np.uint8) if labels is None else labels)[None, None]
         return self._run("synthesis", feed, (np.uint8, (1, 16 * h, 16 * w, 3)))[0]
+
+    def noisy(self) -> bool:
+        """Whether the model's synthesis takes noise."""
+        return any(i.name == "noise" for i in self.session("synthesis").get_inputs())
 
     def refinement(self, features: np.ndarray) -> np.ndarray:
         """What refine.py tells of n pixels, float32 (n, 54), to their corrections in grey levels (n,)."""

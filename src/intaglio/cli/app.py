@@ -16,7 +16,7 @@ from ..container import MAX_PIXELS
 from ..errors import BadInput
 from ..package import resolve
 from ..runtime import MAX_THREADS, PROVIDERS, provider, runtime
-from . import batch, benchmark, paths, training, work
+from . import batch, benchmark, labelling, paths, training, work
 from .paths import ITG, PIPE, Job
 
 # typer reads annotations at run time, on Python 3.10 too: hence Optional.
@@ -49,6 +49,7 @@ KeepClasses = Annotated[Optional[str], typer.Option(  # noqa: UP045
 LabelCell = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "--label-cell", metavar="PIXELS", help="Store a label every so many pixels: 1, 2, 4, ... 64. [default: 4]",
     show_default=False)]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the noise, where the model takes some.")]
 Region = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--region", metavar="X,Y,W,H", help="Decode these pixels only.")]
 Format = Annotated[Optional[str], typer.Option(  # noqa: UP045
@@ -91,13 +92,13 @@ def encode(
     files: Files, output: Output = None, quality: Quality = None, target_bpp: TargetBpp = None,
     target_bytes: TargetBytes = None, realism: StoredRealism = None, roi: Roi = None, labels: Labels = None,
     keep_box: KeepBox = None, keep_mask: KeepMask = None, keep_classes: KeepClasses = None,
-    label_cell: LabelCell = None, model: Model = None,
+    label_cell: LabelCell = None, seed: Seed = 0, model: Model = None,
     device: Device = "cpu", threads: Threads = None, jobs: Jobs = None, strict: Strict = False,
     overwrite: Overwrite = False, max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = False,
 ) -> Todo:
     """Encode pictures to .itg files."""
     options = _encoding(quality, target_bpp, target_bytes, realism, roi, model, device, strict, max_pixels)
-    options |= _areas(labels, keep_box, keep_mask, keep_classes, label_cell)
+    options |= _areas(labels, keep_box, keep_mask, keep_classes, label_cell) | {"seed": seed}
 
     def todo() -> int:
         suffixes = paths.picture_suffixes()
@@ -174,6 +175,7 @@ def roundtrip(
 
 app.command()(training.train)
 app.command()(training.export)
+app.command()(labelling.labels)
 app.command()(benchmark.bench)
 
 

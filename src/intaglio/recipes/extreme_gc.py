@@ -14,8 +14,8 @@ than that and 16 bytes (plain.py).
 The paper leaves open, and here it is: the networks, those of Agustsson et al. (60 to 960 channels, nine residual
 blocks, instance norm), whose statistics are the picture's, so that pictures decode whole; centres -2..2; feature
 matching of weight 10 and lambda = 10 times the squared error on the -1..1 scale, as there; beta, in bits per pixel; 4
-channels of noise at 1/16, which the realism dial turns on (above 0) and off (at 0). The noise is the format's own, a
-function of the place alone: its seed is the same in every file, so that a file always decodes to the same picture.
+channels of noise at 1/16, which the realism dial turns on (above 0) and off (at 0). It is the format's own, a function
+of the place and of a seed that the file holds (`intaglio encode --seed`), so that a file always decodes to one picture.
 """
 
 from __future__ import annotations
