@@ -67,6 +67,26 @@ def info(job: Job, progress: Progress, max_pixels: int) -> Outcome:
     return about, "\n".join(lines)
 
 
+def label(job: Job, progress: Progress, overwrite: bool) -> Outcome:
+    """One picture to its label map, by a segmentation network of street scenes."""
+    _check_target(job.target, overwrite)
+    import torch
+
+    from ..nn.backbones import espnet
+
+    network = espnet.trained()
+    started = time.perf_counter()
+    image = pictures.load(_source(job)).image.convert("RGB")
+    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    ids = espnet.label_map(network, x)[0].numpy()
+    seconds = time.perf_counter() - started
+    _save(Image.fromarray(ids), job.target, "png")
+    shares = {espnet.CLASSES[i]: round(float((ids == i).mean()), 4) for i in np.unique(ids)}
+    record = {"source": job.source, "target": job.target, "seconds": round(seconds, 3), "classes": shares}
+    largest = sorted(shares, key=lambda name: -shares[name])[:3]
+    return record, f"{_route(job)}  {', '.join(f'{n} {100 * shares[n]:.0f}%' for n in largest)}  {seconds:.2f} s"
+
+
 class RoundTrip:
     """Encode, decode and compare one picture after the other; the model is loaded once, and timed apart."""
 
