@@ -289,6 +289,20 @@ def test_the_command_line_says_the_same(model: Package, photo: np.ndarray, folde
     assert call("info", target) == 0
 
 
+def test_a_folder_of_maps_is_taken_by_name(model: Package, photo: np.ndarray, folder: Path, tmp_path: Path) -> None:
+    """Photographs and their maps in one folder, as for training."""
+    for name, pixels, ids in (("a", photo, MAP), ("b", photo[::-1], MAP[::-1])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        Image.fromarray(ids).save(tmp_path / f"{name}.labels.png")
+    out = tmp_path / "out"
+    assert call("encode", tmp_path, "-o", out, "--model", folder / "m.itgm", "--labels", tmp_path) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["a.itg", "b.itg"]
+    assert (out / "b.itg").read_bytes() == intaglio.encode(photo[::-1].copy(), model=model, labels=MAP[::-1])
+    Image.fromarray(photo).save(tmp_path / "c.png")
+    rest = ["-o", out / "c.itg", "--model", folder / "m.itgm", "--labels", tmp_path]
+    assert call("encode", tmp_path / "c.png", *rest) == 1  # there is no c.labels.png
+
+
 def test_the_command_line_refuses_in_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["encode", folder / "photo.png", "-o", folder / "x.itg", "--model", folder / "m.itgm"]
     for options, sentence in (

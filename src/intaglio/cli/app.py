@@ -39,7 +39,8 @@ Realism = Annotated[Optional[float], typer.Option(  # noqa: UP045
 Roi = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--roi", metavar="MASK", help="A picture: white areas are kept better, black ones starved, at the same bytes.")]
 Labels = Annotated[Optional[str], typer.Option(  # noqa: UP045
-    "--labels", metavar="MAP", help="A picture of class ids (or instances): what is not kept is synthesised from it.")]
+    "--labels", metavar="MAP", help="A picture of class ids (or instances), or a folder of NAME.labels.png: what is "
+    "not kept is synthesised from it.")]
 KeepBox = Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
     "--keep-box", metavar="X,Y,W,H", help="With --labels: keep these pixels. May be repeated.", show_default=False)]
 KeepMask = Annotated[Optional[str], typer.Option(  # noqa: UP045
@@ -103,6 +104,8 @@ def encode(
     def todo() -> int:
         suffixes = paths.picture_suffixes()
         plan = _plan(files, output, suffixes, ITG, as_json)
+        if labels is not None:  # maps beside the photographs of a folder are none
+            plan = [job for job in plan if not job.source.endswith(work.LABELS)]
         if any(job.target == output and job.problem is None for job in plan):
             suffix = os.path.splitext(str(output))[1].lower()
             if suffix in suffixes:

@@ -12,7 +12,6 @@ import typer
 from ..errors import BadInput
 from . import batch, paths, work
 
-LABELS = ".labels.png"
 # typer reads annotations at run time, on Python 3.10 too: hence Optional.
 Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Photographs, or folders.", show_default=False)]
 Output = Annotated[Optional[str], typer.Option(  # noqa: UP045
@@ -29,8 +28,8 @@ def labels(files: Files, output: Output = None, overwrite: Overwrite = False, as
             import torch  # noqa: F401
         except ImportError:
             raise BadInput("label maps are made with PyTorch; pip install 'intaglio[train]'") from None
-        plan = paths.plan(files, output, paths.picture_suffixes(), LABELS)
-        plan = [job for job in plan if not job.source.endswith(LABELS)]  # in folders that have been here before
+        plan = paths.plan(files, output, paths.picture_suffixes(), work.LABELS)
+        plan = [job for job in plan if not job.source.endswith(work.LABELS)]  # in folders that have been here before
         if any(job.target == paths.PIPE for job in plan):
             plan = [replace(job, problem="a label map needs a file to go to; give -o FILE") for job in plan]
         return batch.run(plan, partial(work.label, overwrite=overwrite), 1, as_json=as_json)

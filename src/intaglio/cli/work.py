@@ -22,12 +22,16 @@ from .batch import Progress
 from .paths import PIPE, Job, refuse_overwrite
 
 Outcome = tuple[dict[str, Any], str]  # for --json, and for people
+LABELS = ".labels.png"  # ends the name of a label map that belongs to a photograph
 _BAND = 256  # rows at a time in `psnr`
 
 
 def encode(job: Job, progress: Progress, overwrite: bool, options: dict[str, Any]) -> Outcome:
-    """One picture to one .itg file; `options` are those of codec.encode."""
+    """One picture to one .itg file; `options` are those of codec.encode, but that `labels` may be a folder of maps."""
     _check_target(job.target, overwrite)
+    if options.get("labels") is not None and os.path.isdir(options["labels"]):
+        stem = os.path.splitext(os.path.basename(job.source))[0]
+        options = {**options, "labels": os.path.join(options["labels"], stem + LABELS)}
     started = time.perf_counter()
     data = codec.encode(_source(job), progress=progress, **options)
     seconds = time.perf_counter() - started
