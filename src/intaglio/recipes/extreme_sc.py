@@ -14,8 +14,8 @@ a quarter; they take instances, of which CamVid has none), in a quarter a box. I
 one network serves both modes and the kept area of one can be compared with the other.
 
 Left open and chosen here: lambda 12, feature matching 10, beta 0.1; 16 latent channels (they use 2 to 16); ChannelNorm
-where they have instance norm, whose statistics are of the whole picture: the synthesised area would change the kept one,
-and strips would not decode alike. d counts four times in the kept latents beside synthesised ones: after a short
+where they have instance norm, whose statistics are of the whole picture: the synthesised area would change the kept
+one, and strips would not decode alike. d counts four times in the kept latents beside synthesised ones: after a short
 training, these alone are worse than in the global mode. The label map's features join the latents at 1/16. The
 discriminator is told the labels at 1/4, which is what a file holds.
 """
