@@ -22,8 +22,7 @@ from intaglio.package import Package
 from intaglio.reader import Reader
 from intaglio.train.data import Photographs, pack
 from intaglio.train.loop import Options, Trainer
-from intaglio.train.run import change
-from intaglio.writing import write_bytes
+from intaglio.train.run import change, export
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SYSTEMS = ["autoencoder", "vae", "compressgan", "hific-lo", "extreme-gc", "aae", "conditional", "progressive",
@@ -32,10 +31,15 @@ WITHOUT_VGG = {"lambda_perc": 0.0, "k_p": 0.0}  # its weights are not everywhere
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
+def packed(tmp_path_factory):
     out = tmp_path_factory.mktemp("pack") / "photos"
     pack(EXAMPLES, out)
-    return Photographs(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def photos(packed):
+    return Photographs(packed)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +65,11 @@ def trained(recipe, photos, folder, steps=20):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_it_trains_exports_and_codes_a_photograph(name, photos, photograph, tmp_path):
+def test_it_trains_exports_and_codes_a_photograph(name, packed, photos, photograph, tmp_path):
     recipe = small(name)
-    trainer = trained(recipe, photos, tmp_path)
-    package = recipe.package(trainer.averaged(), photos, trainer.training(), 4)
+    trained(recipe, photos, tmp_path).save()
     model = tmp_path / f"{name}.itgm"
-    write_bytes(model, package.to_bytes())
+    export(tmp_path, packed, None, 4)  # which finds the recipe, its width and this name by itself
     file, shown = tmp_path / "dog.itg", tmp_path / "shown.png"
     assert call("encode", photograph, "-o", file, "--model", model) == 0
     assert call("decode", file, "-o", shown, "--model", model) == 0
