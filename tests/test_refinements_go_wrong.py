@@ -153,14 +153,22 @@ def test_switches_that_gain_less_than_their_bits_stay_off() -> None:
 
 
 def test_targets_hold_with_switches_and_all(tiny: Package, useful: Package, photo: np.ndarray) -> None:
-    bare = {0: 0, 15: 0}  # spare bytes: none, and a frame, a kind and twelve bits
     for q in range(14, 26, 3):
-        for spare in bare:
+        for spare in (0, 15):  # a frame, a kind and twelve bits
             target = len(file_of(photo, tiny, q)) + spare
             file = intaglio.encode(photo, model=useful, target_bytes=target, threads=1)
             assert len(file) <= target
-            bare[spare] += switched(file) is None
-    assert bare == {0: 4, 15: 0}, "where the switches do not fit they stay out"
+            assert switched(file) is not None, "there is room made for them"
+    least = len(file_of(photo, tiny, 0))
+    assert intaglio.encode(photo, model=useful, target_bytes=least + 5, threads=1) == file_of(photo, tiny, 0)
+    harmful = linear(tiny, {}, 40.0)
+    for target in (least + 100, least + 120):
+        assert intaglio.encode(photo, model=harmful, target_bytes=target, threads=1) == intaglio.encode(
+            photo, model=tiny, target_bytes=target, threads=1), "no byte is kept free for nothing"
+    plain = file_of(photo, tiny, 14)
+    encoder = Encoder(load(photo), runtime(useful), 0.0, False, lambda share: None)
+    assert encoder.refined(plain, len(plain) + 12) is plain, "where the switches do not fit they stay out"
+    assert switched(encoder.refined(plain, len(plain) + 15)) is not None
     mask = np.array([[0, 255]], np.uint8)
     same = intaglio.encode(photo, model=tiny, threads=1, quality=30)
     assert len(intaglio.encode(photo, model=useful, roi=mask, quality=30, threads=1)) <= len(same)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import sys
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import alpha as alpha_plane
-from . import container, pictures, refine, search
+from . import blockmap, container, pictures, refine, search
 from .areas import Areas, unpack
 from .container import BLOCK, MAX_PIXELS, Header
 from .errors import BadInput
@@ -127,6 +128,29 @@ class Encoder:
         self._trials += 1
         return self.frame(q, tiles, qmap)
 
+    def within(self, limit: int, qmap: NDArray[np.int8] | None = None) -> bytes:
+        """The file of the largest step that has at most `limit` bytes, and room for switches where refining pays.
+        BadInput where no step is small enough."""
+        if self.room:
+            with contextlib.suppress(BadInput):  # there may be no room, but for the bare file
+                data = self._largest(limit - self.room, qmap)
+                refined = self.refined(data, limit)
+                if refined is not data:
+                    return refined
+        return self._largest(limit, qmap)
+
+    def _largest(self, limit: int, qmap: NDArray[np.int8] | None) -> bytes:
+        if qmap is None:
+            return search.largest(self.at, limit)
+        return search.largest(lambda step: self.at(step, qmap), limit, -int(qmap.max()), TOP - int(qmap.min()))
+
+    @property
+    def room(self) -> int:
+        """Bytes that switches of a refinement may add to a file; 0 where the model has none."""
+        if not self.engine.package.refined:
+            return 0
+        return container.FRAME + blockmap.limit(*self._header(0).blocks)
+
     def refined(self, data: bytes, limit: int | None = None) -> bytes:
         """A file of `at`, of at most `limit` bytes, with the model's refinement, if it has one, switched on where that
         lowers the squared error of what it decodes to (at its own realism) by more than the switches are worth."""
@@ -232,12 +256,9 @@ def encode(
     qmap = search.gain_offsets(roi, encoder.layout, max_pixels) if roi is not None else None
     if limit is None:
         limit = len(encoder.at(q))
-    if qmap is None:
-        data = search.largest(encoder.at, limit)
-    else:
-        data = search.largest(lambda step: encoder.at(step, qmap), limit, -int(qmap.max()), TOP - int(qmap.min()))
+    data = encoder.within(limit, qmap)
     progress(1.0)
-    return encoder.refined(data, limit)
+    return data
 
 
 def _check_region(region: tuple[int, int, int, int] | None, header: Header) -> Box:

@@ -49,6 +49,10 @@ class Codec:
         """What an encoder does once, to the file that it has settled for; of at most `limit` bytes if `data` is."""
         return data
 
+    def room(self, image: Image.Image) -> int:
+        """Bytes that `finish` may add to a file of the picture."""
+        return 0
+
     def decode(self, data: bytes) -> Image.Image:
         """The RGB picture of a file."""
         with Image.open(io.BytesIO(data)) as image:
@@ -123,13 +127,18 @@ class Intaglio(Codec):
 
     def encoder(self, image: Image.Image) -> Callable[[Setting], bytes]:
         realism = float(self._package.card.get("realism", 0.0)) if self.realism is None else self.realism
-        engine = runtime(self._package, "cpu", self.threads)
-        encoder = itg.Encoder(pictures.load(image), engine, realism, True, lambda share: None)  # analysed here, once
+        encoder = self._encoder(image, realism, True)  # analysed here, once
         return lambda setting: encoder.at(int(setting))
 
     def finish(self, image: Image.Image, data: bytes, limit: int | None) -> bytes:
+        return self._encoder(image, 0.0, False).refined(data, limit)
+
+    def room(self, image: Image.Image) -> int:
+        return self._encoder(image, 0.0, False).room
+
+    def _encoder(self, image: Image.Image, realism: float, keep: bool) -> itg.Encoder:
         engine = runtime(self._package, "cpu", self.threads)
-        return itg.Encoder(pictures.load(image), engine, 0.0, False, lambda share: None).refined(data, limit)
+        return itg.Encoder(pictures.load(image), engine, realism, keep, lambda share: None)
 
     def decode(self, data: bytes) -> Image.Image:
         return itg.decode(data, realism=self.realism, model=self._package, threads=self.threads)
@@ -226,8 +235,12 @@ class Search:
         By bisection: exact where sizes grow with the setting. Where they dip, as libraries' sometimes do by a few
         bytes, it is the largest file among those tried. What is tried never depends on earlier targets.
         """
-        setting, data = self._within(target_bytes)
-        return setting, self.codec.finish(self._image, data, target_bytes)
+        if room := self.codec.room(self._image):
+            setting, data = self._within(target_bytes - room)
+            finished = self.codec.finish(self._image, data, target_bytes)
+            if finished is not data:
+                return setting, finished
+        return self._within(target_bytes)
 
     def _within(self, target_bytes: int) -> tuple[Setting, bytes]:
         settings = self.codec.settings
