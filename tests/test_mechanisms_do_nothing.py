@@ -206,15 +206,17 @@ def distance_from_prior(codes, spread):
 @pytest.mark.slow
 def test_the_adversarial_autoencoders_codes_are_draws_of_its_prior(photos, tmp_path):  # noqa: F811
     recipe = replace(small("aae"), rate=2e-3, critic_rate=2e-3)
-    found = {}
+    found, deviations = {}, []
     for pull in (recipe.pull, 0.0):
         network = trained(replace(recipe, pull=pull), photos, tmp_path, 200).averaged()
         with torch.no_grad():
             codes = network.analysis(crops(photos, 100)).numpy()
         found[pull] = distance_from_prior(codes, recipe.spread)
+        deviations.append(float(codes.std()))
         if pull:
             sampled, decoded = recipe.sample(network, 16, 64), network(crops(photos, 16), torch.zeros(16, 1, 1))[0]
-    assert found[recipe.pull][1] < 0.1 and found[recipe.pull][1] < 0.5 * found[0.0][1]
+    assert 0.5 * recipe.spread < deviations[0] < 2 * recipe.spread < deviations[1] / 2
+    assert found[recipe.pull][1] < 0.3 and found[recipe.pull][1] < 0.7 * found[0.0][1]
     sampled, decoded = (v.detach().clamp(0, 255) for v in (sampled, decoded))
     assert sampled.std((2, 3)).mean() > 3, "draws decode to pictures, not to one grey"
     assert abs(float(sampled.mean() - decoded.mean())) < 40
@@ -224,8 +226,8 @@ def test_the_adversarial_autoencoders_codes_are_draws_of_its_prior(photos, tmp_p
 def test_beta_buys_entropy(photos, tmp_path):  # noqa: F811
     recipe = small("extreme-gc")
     bits = []
-    for beta in (0.0, 200.0):
-        network = trained(replace(recipe, beta=beta), photos, tmp_path, 150).averaged()
+    for beta in (1.0, 200.0):
+        network = trained(replace(recipe, beta=beta), photos, tmp_path, 60).averaged()
         with torch.no_grad():
             bits.append(float(network.code(crops(photos, 64), torch.zeros(64, 1, 1))[2].mean()) / 64**2)
-    assert bits[1] < 0.5 * bits[0] and bits[0] < 0.12
+    assert bits[1] < 0.6 * bits[0] and bits[0] < 0.12
