@@ -57,9 +57,9 @@ def costs(data: bytes, package: Package, box: tuple[int, int, int, int], monkeyp
     tiles: list[int] = []
     decode = TileCoder.decode
 
-    def counting(self: TileCoder, payload: bytes, q: np.ndarray) -> np.ndarray:
+    def counting(self: TileCoder, payload: bytes, q: np.ndarray, *kept: np.ndarray | None) -> np.ndarray:
         tiles.append(4096 * q.size)
-        return decode(self, payload, q)
+        return decode(self, payload, q, *kept)
 
     monkeypatch.setattr(TileCoder, "decode", counting)
     before, source = engine.pixels_computed, Counted(data)

@@ -9,7 +9,7 @@ from tiny_recipe import TINY, Tiny
 
 from intaglio.nn.codec import KNOTS, STEPS, Codec, hat, rate_weight
 from intaglio.nn.transforms import Shape
-from intaglio.package import Package
+from intaglio.package import Package, released
 from intaglio.train import klt, warm
 from intaglio.train.data import Photographs, fixed_crops, pack
 from intaglio.train.export import integers
@@ -134,3 +134,9 @@ def test_warm_start_computes_what_the_package_computes(tiny_model):
     assert np.allclose(engine.analysis(x), y.numpy(), atol=1e-3)
     pixels = np.floor(out[0].permute(1, 2, 0).numpy().clip(0, 255) + 0.5)
     assert np.abs(engine.synthesis(y.numpy(), t.numpy(), 0.0)[0] - pixels).max() <= 1
+
+
+def test_warm_start_keeps_dial_and_grain():
+    network = warm.codec(released()).synthesis
+    assert 0 < float(network.grain) < 10
+    assert any(p.abs().max() > 0 for name, p in network.named_parameters() if "dial_" in name)
