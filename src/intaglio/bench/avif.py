@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-OPTIONS = {"format": "AVIF", "subsampling": "4:4:4", "speed": 6}
+OPTIONS = {"format": "AVIF", "subsampling": "4:4:4", "speed": 6, "autotiling": False}
 
 
 def encode(image: Image.Image, quality: int) -> bytes:

@@ -27,11 +27,12 @@ from .. import codec, pictures
 from ..metrics.fidelity import ms_ssim, psnr
 from .bd import bd_rate
 
-RANGE = (0.15, 0.6)
+RANGE = (0.1, 0.8)
 SETTINGS: dict[str, tuple[dict, list[int]]] = {
     "jpeg": ({"format": "JPEG", "optimize": True, "subsampling": "4:2:0"}, [5, 10, 15, 20, 30, 40, 50, 65, 80]),
     "webp": ({"format": "WEBP", "method": 6}, [0, 5, 15, 30, 50, 70, 85, 93]),
-    "avif": ({"format": "AVIF", "subsampling": "4:4:4", "speed": 6}, [20, 30, 40, 50, 60, 70]),
+    "avif": ({"format": "AVIF", "subsampling": "4:4:4", "speed": 6, "autotiling": False},
+             [10, 20, 30, 40, 50, 60, 70]),
 }
 STEPS = [0, 8, 16, 24, 32, 40, 48, 56, 63]
 
