@@ -64,7 +64,7 @@ def codec(package: Package) -> Codec:
     """The network of a package, ready to train. Raises WrongModel where the package lacks weights."""
     network = Codec(shape_of(package))
     missing, unexpected = network.load_state_dict(state(package), strict=False)
-    missing = [name for name in missing if ".dial_" not in name and not name.endswith(".grain")]  # older models lack them
+    missing = [name for name in missing if ".dial_" not in name and not name.endswith(".grain")]  # younger than some
     if missing or unexpected:
         names = ", ".join([*missing, *unexpected][:5])
         raise WrongModel(f"model {package.name}: its weights do not fit its card ({names} ...); export it again")
