@@ -91,6 +91,13 @@ def test_bd_rate_of_known_curves():
             bd_rate(anchor, bad)
 
 
+def test_bd_rate_of_a_numpy_before_2(monkeypatch):
+    """pyproject.toml allows 1.26, which has no np.trapezoid."""
+    monkeypatch.delattr(np, "trapezoid", raising=False)
+    anchor = [(0.1, 28.0), (0.2, 30.5), (0.4, 33.0)]
+    assert bd_rate(anchor, [(0.8 * r, q) for r, q in anchor]) == pytest.approx(-20)
+
+
 def test_bd_rate_interpolates_like_scipy():
     from scipy.interpolate import PchipInterpolator
 
