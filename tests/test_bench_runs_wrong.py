@@ -3,6 +3,7 @@ the journal is believed; a codec that failed on one picture is averaged over the
 half-written report; figures are not those of the files beside them."""
 
 import csv
+import hashlib
 import io
 import json
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from intaglio.bench.journal import Journal
 from intaglio.bench.options import Options
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.metrics.fidelity import psnr
+from intaglio.package import Package
 
 PHOTO = Path(__file__).parent.parent / "examples" / "dog.webp"
 
@@ -310,3 +312,24 @@ def test_quality_scales_grow_with_quality():
     assert summary.quality("lpips-vgg", "lower", 0.1) > summary.quality("lpips-vgg", "lower", 0.2)
     assert summary.shown(0.01234567) == "0.01235" and summary.shown(27.1234) == "27.12" and summary.shown("inf") == "∞"
     assert summary.shown(None) == "–" and summary.shown(12345.6) == "12346"
+
+
+def test_another_encoder_under_the_same_fingerprint_is_measured_again(tiny, tmp_path):
+    """A package may get a better analysis, and its decoder's fingerprint stays."""
+    found = []
+    for name, extra in (("old", b""), ("new", b" ")):
+        members = tiny.members | {"analysis.onnx": tiny.members["analysis.onnx"] + extra}
+        hashes = {n: hashlib.sha256(data).hexdigest() for n, data in members.items()}
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "m.itgm"
+        path.write_bytes(Package({**tiny.card, "sha256": hashes}, members).to_bytes())
+        found.append(codecs.named(str(path)))
+    assert found[0].about == found[1].about
+    assert measure.identity(found[0]) != measure.identity(found[1])
+
+
+def test_other_codecs_keep_their_journals():
+    for name in codecs.NAMES:
+        codec = codecs.named(name)
+        if name != "intaglio" and codec.available() is None:
+            assert measure.identity(codec) == [codec.name, codec.version(), codec.about]

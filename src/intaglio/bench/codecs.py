@@ -66,6 +66,10 @@ class Codec:
         """The libraries that write and read the files, and their versions."""
         raise NotImplementedError
 
+    def parts(self) -> list[str]:
+        """What files depend on beside name, version and `about`, where that says too little."""
+        return []
+
     @property
     def lossless(self) -> bool:
         return len(self.settings) == 1
@@ -124,6 +128,11 @@ class Intaglio(Codec):
     @property
     def _package(self) -> package.Package:
         return package.resolve(self.model)
+
+    def parts(self) -> list[str]:
+        """The members' digests: the fingerprint in `about` is the decoder's, and a better encoder may come under it."""
+        card = self._package.card
+        return [f"{name} {digest}" for name, digest in sorted(card["sha256"].items())] + [f"halo {card['halo']}"]
 
     def encoder(self, image: Image.Image) -> Callable[[Setting], bytes]:
         realism = float(self._package.card.get("realism", 0.0)) if self.realism is None else self.realism

@@ -75,7 +75,7 @@ def unavailable(metric: Any) -> str | None:
 
 def identity(codec: Codec) -> list[str]:
     """What a codec's files depend on."""
-    return [codec.name, codec.version(), codec.about]
+    return [codec.name, codec.version(), codec.about, *codec.parts()]
 
 
 def target_of(codec: Codec, target: float) -> float | None:
