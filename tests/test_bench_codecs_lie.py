@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -141,10 +142,14 @@ def test_missing_programs_are_sentences(monkeypatch, tmp_path):
 
 
 def test_missing_packages_are_sentences(monkeypatch):
-    for module in ("pillow_heif", "imagecodecs", "pillow_jxl"):
+    for module in ("pillow_heif", "imagecodecs"):
         monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "pillow_jxl", types.ModuleType("pillow_jxl"))  # it would ignore the distance
     assert "pip install pillow-heif" in plugins.Heic().available()
     assert "pip install imagecodecs" in plugins.JpegXL().available()
+    bare = types.SimpleNamespace(JPEGXL=types.SimpleNamespace(available=False))
+    monkeypatch.setitem(sys.modules, "imagecodecs", bare)
+    assert "built with libjxl" in plugins.JpegXL().available()
     monkeypatch.setattr(codecs.features, "check", lambda name: False)
     assert "pillow" in codecs.named("avif").available()
 

@@ -1,4 +1,4 @@
-"""Codecs of other Python packages: HEIC by pillow-heif, JPEG XL by imagecodecs or pillow-jxl-plugin."""
+"""Codecs of other Python packages: HEIC by pillow-heif, JPEG XL by imagecodecs."""
 
 from __future__ import annotations
 
@@ -43,51 +43,32 @@ class Heic(Codec):
 
 
 class JpegXL(Codec):
-    """JPEG XL by imagecodecs, or by the plugin pillow-jxl-plugin."""
+    """JPEG XL by imagecodecs. pillow-jxl-plugin is no stand-in: it takes no distance."""
 
     name, suffix = "jxl", ".jxl"
     settings = tuple(round(float(d), 4) for d in np.geomspace(25, 0.05, 96))  # Butteraugli distances
     about = "effort 7, by Butteraugli distance"
 
     def encode(self, image: Image.Image, setting: Setting) -> bytes:
-        try:
-            import imagecodecs
-        except ImportError:
-            import pillow_jxl  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+        import imagecodecs
 
-            sink = io.BytesIO()
-            image.save(sink, "JXL", distance=setting, effort=7)
-            return sink.getvalue()
         return bytes(imagecodecs.jpegxl_encode(np.asarray(image), distance=setting, effort=7, usecontainer=False))
 
     def decode(self, data: bytes) -> Image.Image:
-        try:
-            import imagecodecs
-        except ImportError:
-            import pillow_jxl  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+        import imagecodecs
 
-            return super().decode(data)
         return Image.fromarray(imagecodecs.jpegxl_decode(data)).convert("RGB")
 
     def available(self) -> str | None:
         try:
             import imagecodecs
-
-            if imagecodecs.JPEGXL.available:
-                return None
         except ImportError:
-            pass
-        try:
-            import pillow_jxl  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
-        except ImportError:
-            return "jxl needs imagecodecs (or pillow-jxl-plugin); pip install imagecodecs"
+            return "jxl needs imagecodecs; pip install imagecodecs"
+        if not imagecodecs.JPEGXL.available:
+            return "jxl needs an imagecodecs that was built with libjxl; pip install --upgrade imagecodecs"
         return None
 
     def version(self) -> str:
-        try:
-            import imagecodecs
-        except ImportError:
-            import pillow_jxl  # type: ignore[import-not-found,unused-ignore]
+        import imagecodecs
 
-            return f"pillow-jxl-plugin {getattr(pillow_jxl, '__version__', '?')}"
         return f"{imagecodecs.jpegxl_version()} in imagecodecs {imagecodecs.__version__}"
