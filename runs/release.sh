@@ -11,7 +11,8 @@
 #     --sources CSV          a row a photograph with a column `licence`, for the card
 #     --pieces DIR           cut each leg's checkpoint into files below 16 MiB there
 #     --rehearse             20 steps a leg on the CPU, export, encode, decode: is everything in place?
-#     -- OPTIONS             passed on to `intaglio train` (--device cuda --bfloat16 --compile, --resume, ...)
+#     -- OPTIONS             passed on to `intaglio train` (--device cuda --bfloat16 --compile, ...); --resume goes on
+#                            with the legs that have begun, and begins the others
 #
 # The realism leg needs the frozen backbones' weights: name their folder in INTAGLIO_WEIGHTS.
 # On several GPUs: INTAGLIO="torchrun --nproc-per-node 8 -m intaglio" runs/release.sh ...
@@ -49,10 +50,13 @@ fi
 mkdir -p "$out"
 
 train() { # RECIPE FOLDER [options]
-  local recipe=$1 folder=$2
+  local recipe=$1 folder=$2 option options=()
   shift 2
+  for option in ${more[@]+"${more[@]}"}; do
+    [[ $option == --resume && ! -e $folder/last.pt ]] || options+=("$option")
+  done
   # shellcheck disable=SC2086  # a launcher is several words
-  $intaglio train "$recipe" --data "$photos" --out "$folder" "${box[@]}" "$@" ${more[@]+"${more[@]}"}
+  $intaglio train "$recipe" --data "$photos" --out "$folder" "${box[@]}" "$@" ${options[@]+"${options[@]}"}
   if [[ $pieces ]]; then "$python" -m intaglio.train.pieces cut "$folder/last.pt" "$pieces/$(basename "$folder")"; fi
 }
 
@@ -69,7 +73,7 @@ cp "$last"/*.itgm "$out/$name.itgm"
 "$python" -m intaglio.train.release "$out/$name.itgm" ${sources:+--sources "$sources"} \
   --note "runs/release.sh, size $size, legs of $minutes minutes"
 if [[ $rehearse ]]; then
-  picture=$(find "$photos" -type f | sort | head -1)
-  $python -m intaglio roundtrip "$picture" --model "$out/$name.itgm" -o "$out/picture.png" --keep-itg --overwrite
+  picture=$(dirname "${BASH_SOURCE[0]}")/../examples/dog.webp  # PHOTOS may be a pack, or hold other things too
+  "$python" -m intaglio roundtrip "$picture" --model "$out/$name.itgm" -o "$out/picture.png" --keep-itg --overwrite
 fi
 echo "$out/$name.itgm"

@@ -1,0 +1,109 @@
+"""Hazards: a script of runs/ passes on other options than it was given, resumes a leg that never began, or rehearses on
+something that is no picture. Stubs stand in for the programs and record their arguments."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RUNS = Path(__file__).parent.parent / "runs"
+STUB = """#!/usr/bin/env bash
+echo "$*" >> "$RECORD"
+[[ $1 == -c ]] && echo the-model.itgm
+case $* in train\\ * | *intaglio.train.ablate*) ;; *) exit 0 ;; esac
+while (($#)); do [[ $1 == --out ]] && out=$2; shift; done
+mkdir -p "$out"
+touch "$out/last.pt" "$out/leg.itgm"
+echo "| a table |" > "$out/table.md"
+"""
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the scripts of runs/ need bash")
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Runs a script with words; returns (its end, the calls of the stubs)."""
+    stub, record = tmp_path / "stub", tmp_path / "record"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+
+    def run(name, *words):
+        record.write_text("")
+        given = os.environ | {"INTAGLIO": str(stub), "PYTHON": str(stub), "RECORD": str(record)}
+        done = subprocess.run(["bash", RUNS / name, *map(str, words)], env=given, cwd=tmp_path, capture_output=True,
+                              text=True)
+        return done, record.read_text().splitlines()
+
+    return run
+
+
+def test_both_legs_in_their_order(script, tmp_path):
+    done, calls = script("release.sh", "--minutes", "3", "--size", "full", "PHOTOS", tmp_path / "o", "--", "--compile")
+    assert done.returncode == 0, done.stderr
+    assert calls[:2] == [
+        f"train intaglio1 --data PHOTOS --out {tmp_path}/o/fidelity --minutes 3 --compile",
+        f"train intaglio1-realism --data PHOTOS --out {tmp_path}/o/realism --minutes 3"
+        f" --warm {tmp_path}/o/fidelity/last.pt --compile",
+    ]
+    assert calls[2].startswith(f"-m intaglio.train.release {tmp_path}/o/intaglio1.itgm --note")
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/o/intaglio1.itgm" and len(calls) == 3
+
+
+def test_one_leg_from_a_warm_start_cut_into_pieces(script, tmp_path):
+    options = ("--leg", "realism", "--warm", "W", "--pieces", "P", "--sources", "S")
+    done, calls = script("release.sh", *options, "PHOTOS", "o")
+    assert done.returncode == 0, done.stderr
+    assert calls[0] == "train intaglio1-small-realism --data PHOTOS --out o/realism --minutes 24 --warm W"
+    assert calls[1] == "-m intaglio.train.pieces cut o/realism/last.pt P/realism"
+    assert calls[2].startswith("-m intaglio.train.release o/intaglio1-small.itgm --sources S --note")
+
+
+def test_resuming_begins_the_leg_that_has_not_begun(script, tmp_path):
+    (tmp_path / "o/fidelity").mkdir(parents=True)
+    (tmp_path / "o/fidelity/last.pt").touch()
+    done, calls = script("release.sh", "PHOTOS", "o", "--", "--device", "cpu", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert calls[0].endswith("--device cpu --resume") and calls[1].endswith("--device cpu")
+    _, calls = script("release.sh", "PHOTOS", "o", "--", "--resume")
+    assert calls[0].endswith("--resume") and calls[1].endswith("--resume")
+
+
+@pytest.mark.parametrize("photos", ["a pack", "a folder"])
+def test_a_rehearsal_needs_no_picture_among_the_photographs(script, tmp_path, photos):
+    """A pack is no folder; a folder may begin with a table or a label map, and hold more names than a pipe takes."""
+    if photos == "a folder":
+        (tmp_path / photos).mkdir()
+        (tmp_path / photos / "a.csv").touch()
+        for i in range(3000):
+            (tmp_path / photos / f"{'long' * 20}{i}.labels.png").touch()
+    done, calls = script("release.sh", "--rehearse", photos, "o")
+    assert done.returncode == 0, done.stderr
+    assert calls[0].endswith("--steps 20 --batch 2 --device cpu")
+    assert calls[-1].startswith("-m intaglio roundtrip ")
+    picture = tmp_path / calls[-1].split("roundtrip ")[1].split(" --model")[0]
+    assert picture.is_file() and picture.samefile(RUNS.parent / "examples/dog.webp")
+
+
+@pytest.mark.parametrize("words", [[], ["PHOTOS"], ["--size", "huge", "PHOTOS", "o"], ["--leg", "third", "PHOTOS", "o"],
+                                   ["--fast", "PHOTOS", "o"]])
+def test_what_is_not_understood_starts_nothing(script, words):
+    done, calls = script("release.sh", *words)
+    assert done.returncode == 2 and calls == [] and "release.sh" in done.stderr
+
+
+def test_help_tells_every_option(script):
+    done, calls = script("release.sh", "--help")
+    assert done.returncode == 0 and calls == []
+    for option in ("--size", "--leg", "--minutes", "--warm", "--sources", "--pieces", "--rehearse", "-- OPTIONS"):
+        assert option in done.stdout
+    assert "set -euo" not in done.stdout and "several GPUs" in done.stdout
+
+
+def test_ablations_start_from_the_released_model(script, tmp_path):
+    done, calls = script("ablate.sh", "PHOTOS", "PICTURES", "o", "--steps", "5")
+    assert done.returncode == 0, done.stderr
+    assert calls[1] == "-m intaglio.train.ablate PHOTOS PICTURES --warm the-model.itgm --out o --steps 5"
+    assert "a table" in done.stdout
+    done, calls = script("ablate.sh", "PHOTOS", "PICTURES")
+    assert done.returncode == 2 and calls == [] and "runs/ablate.sh PHOTOS PICTURES OUT" in done.stderr
