@@ -13,7 +13,9 @@ from intaglio.train import checkpoint, pieces
 from intaglio.train.alarms import Alarms, Stopped
 from intaglio.train.data import Photographs, pack
 from intaglio.train.draws import Draws
+from intaglio.train.journal import Journal
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.recipe import Outputs
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weights(tmp_path):
@@ -48,6 +50,19 @@ def test_a_rate_far_off_its_target_is_forgiven_in_the_first_half():
     alarms = Alarms(patience=2, target_bpp=0.14)
     for _ in range(5):
         alarms.watch({"step": 1, "share": 0.4, "bpp": 0.9})
+
+
+def test_a_target_of_rounded_codes_is_not_watched_by_the_bits_of_noisy_ones(tmp_path):
+    """Noise costs a good deal at low rates: a run on its target must not be stopped for it."""
+    x = torch.zeros(2, 3, 64, 64)
+    written = torch.full((2,), 0.14)
+    journal, alarms = Journal(tmp_path, 0), Alarms(patience=2, target_bpp=0.14)
+    for step in range(2):
+        journal.add(Outputs(x, x, 2 * written * 64 * 64, extra={"written": written}), {})
+        row = journal.row(step, 0.9, 1, 1.0)
+        assert row["bpp"] == 0.14
+        alarms.watch(row)
+    journal.close()
 
 
 def test_checkpoints_are_cut_and_joined(tmp_path):

@@ -23,9 +23,9 @@ class Journal:
     """Gathers what steps report and writes a row now and then. `pixels` are
     those of a resumed run, which appends to its log.
 
-    A row: step, share, minutes, gpixel, mpixel_s, loss, norm, bpp, psnr; `terms`: of each loss its value and its
-    share of the weighted whole; `games`: of each discriminator its accuracy, logits and loss; `bands`: (bpp, PSNR)
-    by quarter of the quality scale, where there is one.
+    A row: step, share, minutes, gpixel, mpixel_s, loss, norm, bpp (of rounded codes, where a recipe tells it), psnr;
+    `terms`: of each loss its value and its share of the weighted whole; `games`: of each discriminator its accuracy,
+    logits and loss; `bands`: (bpp, PSNR) by quarter of the quality scale, where there is one.
     """
 
     def __init__(self, out: Path, pixels: int):
@@ -54,7 +54,8 @@ class Journal:
             self.sums[key] = self.sums.get(key, 0) + value.float()
             self.counts[key] = self.counts.get(key, 0) + 1
         error = (out.x_hat.detach().float() - out.x).square().mean((1, 2, 3))
-        self.seen.append((out.bpp.detach(), error, None if out.q is None else out.q.detach()))
+        bpp = out.extra.get("written", out.bpp).detach()  # held against a target, where a recipe has one
+        self.seen.append((bpp, error, None if out.q is None else out.q.detach()))
 
     def progress(self, share: float, step: int) -> None:
         self.bar.update(self.task, completed=min(1.0, share), description=f"step {step}")
