@@ -5,14 +5,15 @@
 After the ablation of the high-fidelity paper (normalisation, architectures, training strategy). Rows of `ROWS` train
 one after another from the same start and seed. PICTURES are held out. Columns: L = (bits per pixel + lambda MSE) /
 sqrt(lambda / 0.0067), mean over q 8, 24, 40, at realism 0 and 1; KID-768 (x1000) at realism 1; the discriminator's
-accuracy over the last fifth; seconds of one step. FOLDER/table.md and table.json; rows that are there already are not
-trained again.
+accuracy over the last fifth; CPU seconds of one step. FOLDER/table.md and table.json; rows that are there already are
+not trained again, and rows of another budget are refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
+from .. import pictures
 from ..errors import BadInput, IntaglioError
 from ..metrics.distribution import PATCH, Paired, features, patches
 from ..nn.backbones.inception import Inception
@@ -86,8 +87,9 @@ class Judge:
     """Held-out pictures, and what is measured on a network over them."""
 
     def __init__(self, folder: Path, most: int):
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".png", ".webp", ".jpg", ".avif"))
-        opened = [np.asarray(Image.open(p).convert("RGB")) for p in files[:most]]
+        inside = folder.iterdir() if folder.is_dir() else ()
+        files = sorted(p for p in inside if p.suffix.lower() in (".png", ".webp", ".jpg", ".avif"))
+        opened = [np.asarray(pictures.load(p).image.convert("RGB")) for p in files[:most]]
         whole = [p[: p.shape[0] // 64 * 64, : p.shape[1] // 64 * 64] for p in opened]
         self.pictures = [p for p in whole if min(p.shape[:2]) >= PATCH]
         if len(self.pictures) < 2:
@@ -131,7 +133,7 @@ class Judge:
 def train(
     recipe: intaglio1.Intaglio1, photographs: Photographs, warm: Path, steps: int, out: Path
 ) -> tuple[Codec, dict]:
-    """The network after `steps`, and (accuracy, seconds of one step)."""
+    """The network after `steps`, and (accuracy, CPU seconds of one step)."""
     stage2 = isinstance(recipe, realism1.Realism1)
     trainer = Trainer(recipe, photographs, Options(out, steps=steps, warm=warm if stage2 else None))
     accuracy, seconds = [], []
@@ -148,8 +150,41 @@ def train(
     return network, said
 
 
+def shared_budget(steps: int, warm: Path, photographs: Photographs, judge: Judge) -> dict[str, object]:
+    """What figures of all rows depend on, beside their recipes. Raises BadInput."""
+    try:
+        start = hashlib.sha256(warm.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{warm}: cannot be read ({error.strerror}); give a package or a checkpoint") from None
+    held_out = hashlib.sha256()
+    for picture in judge.pictures:
+        held_out.update(f"{picture.shape}".encode() + picture.tobytes())
+    index = json.dumps(photographs.index, sort_keys=True).encode()
+    return {"steps": steps, "held_out": len(judge.pictures), "pictures": held_out.hexdigest()[:16],
+            "warm": start.hexdigest()[:16], "photographs": hashlib.sha256(index).hexdigest()[:16]}
+
+
+def budget(name: str, shared: dict[str, object], batch: int | None) -> dict[str, object]:
+    """All that the figures of one row depend on; of a row that there is no more, what it shares with the others."""
+    if name not in ROWS:
+        return shared
+    recipe = ROWS[name][1]
+    return {**shared, "batch": batch or recipe.batch, "crop": recipe.crop}
+
+
+def read(found: Path) -> dict[str, dict]:
+    """The rows of an earlier table; none where there is no file. Raises BadInput."""
+    try:
+        rows = json.loads(found.read_text()) if found.exists() else {}
+        if not all(isinstance(row, dict) for row in rows.values()):
+            raise ValueError("a row is no object")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"{found}: is no table of ablations ({error}); choose another --out") from None
+    return rows
+
+
 def table(rows: dict[str, dict]) -> str:
-    lines = ["| group | row | L, realism 0 | L, realism 1 | KID-768 x1000 | accuracy | s a step |",
+    lines = ["| group | row | L, realism 0 | L, realism 1 | KID-768 x1000 | accuracy | CPU s a step |",
              "|---|---|---|---|---|---|---|"]
     for name, r in rows.items():
         right = "" if r["accuracy"] is None else f"{r['accuracy']:.2f}"
@@ -173,10 +208,17 @@ def main() -> None:
         names = a.rows.split(",")
         if unknown := [name for name in names if name not in ROWS]:
             raise BadInput(f"there are no rows {', '.join(unknown)}; there are {', '.join(ROWS)}")
+        if a.steps < 1 or (a.batch is not None and a.batch < 1):
+            raise BadInput("--steps and --batch: give 1 or more")
+        judge, found = Judge(a.pictures, a.held_out), a.out / "table.json"
         a.out.mkdir(parents=True, exist_ok=True)
-        photographs, judge = Photographs(prepare(a.photos, a.out)), Judge(a.pictures, a.held_out)
-        found = a.out / "table.json"
-        rows: dict[str, dict] = json.loads(found.read_text()) if found.exists() else {}
+        photographs = Photographs(prepare(a.photos, a.out))
+        shared, rows = shared_budget(a.steps, a.warm, photographs, judge), read(found)
+        for name, row in rows.items():  # older tables say less of their budget
+            for key, value in budget(name, shared, a.batch).items():
+                if row.get(key, value) != value:
+                    raise BadInput(f"{found}: the row {name} was made with {key} {row[key]}, and this would be "
+                                   f"{value}, which does not compare; choose another --out")
         for name in names:
             group, recipe = ROWS[name]
             if name in rows:
@@ -185,7 +227,7 @@ def main() -> None:
                 recipe = dataclasses.replace(recipe, batch=a.batch)
             network, said = train(recipe, photographs, a.warm, a.steps, a.out / name)
             rows[name] = {"group": group, "l0": judge.loss(network, 0.0), "l1": judge.loss(network, 1.0),
-                          "kid": judge.kid(network), **said, "steps": a.steps, "held_out": len(judge.pictures)}
+                          "kid": judge.kid(network), **said, **budget(name, shared, a.batch)}
             write_bytes(found, json.dumps(rows, indent=1).encode())
             write_bytes(a.out / "table.md", table(rows).encode())
             print(table({name: rows[name]}).splitlines()[-1], flush=True)
