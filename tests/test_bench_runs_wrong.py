@@ -91,7 +91,7 @@ def figures(out):
     return results
 
 
-def test_figures_are_those_of_the_files(photos, tmp_path):
+def test_figures_are_those_of_the_files(photos, tmp_path, capsys):
     out = tmp_path / "out"
     assert run.bench(wanted(photos, out)) == 0
     results = figures(out)
@@ -120,6 +120,10 @@ def test_figures_are_those_of_the_files(photos, tmp_path):
         assert mean["metrics"]["apart"] == pytest.approx(np.mean(everything), rel=1e-5, abs=1e-9)
     assert results["unavailable"] == [{"name": "lpips-vgg", "why": "get the weights vgg at example.org"}]
     assert results["anchor"] == "jpeg" and set(results["bd_rate"]["psnr"]) == {"webp"}
+    assert all(m["counts"] == {"psnr": 3, "mae": 2, "darkness": 3} for m in results["means"])
+    assert "Mae: means over 2 of 3 pictures" in capsys.readouterr().out
+    assert "Mae: means over 2 of 3 pictures" in (out / "report.html").read_text()
+    assert (out / "means.csv").read_text().startswith("codec,target,pictures,met,bytes,bpp,ratio,psnr,mae,")
     text = (out / "results.csv").read_text()
     table = list(csv.DictReader(io.StringIO(text)))
     assert len(table) == 21 and table[0]["psnr"] == str(results["rows"][0]["metrics"]["psnr"])
@@ -333,3 +337,21 @@ def test_other_codecs_keep_their_journals():
         codec = codecs.named(name)
         if name != "intaglio" and codec.available() is None:
             assert measure.identity(codec) == [codec.name, codec.version(), codec.about]
+
+
+def test_codecs_are_averaged_over_the_same_pictures():
+    """A metric that one codec has no figure of is left out of the others' means too, at that target."""
+    figures = {"a": (1.0, 2.0, 30.0), "b": (1.5, None, 40.0)}
+    rows = [{"codec": codec, "target": target, "picture": f"p{i}", "met": True, "bytes": 1, "bpp": 0.5, "ratio": 2.0,
+             "metrics": {"mae": None if target == 2.0 and i == 0 else value, "psnr": 30.0 + i}}
+            for codec, values in figures.items() for target in (1.0, 2.0) for i, value in enumerate(values)]
+    found = {(m["codec"], m["target"]): m for m in summary.means(rows)}
+    assert [m["metrics"]["mae"] for m in found.values()] == [15.5, 30.0, 20.75, 40.0]
+    assert [m["counts"] for m in found.values()] == [{"mae": 2, "psnr": 3}, {"mae": 1, "psnr": 3}] * 2
+    assert all(m["metrics"]["psnr"] == 31.0 and m["pictures"] == 3 for m in found.values())
+    results = {"means": list(found.values()), "pictures": [{}] * 3}
+    assert plots.fewer(results, "mae") == ("Mae: means over 1 to 2 of 3 pictures, those of which every codec has a "
+                                           "figure.")
+    assert plots.fewer(results, "psnr") == "" == plots.fewer(results, "of whole sets")
+    older = {"means": [{"pictures": 3, "metrics": {"mae": 1.0}}], "pictures": [{}] * 3}
+    assert plots.fewer(older, "mae") == ""  # results.json of before counts were kept

@@ -33,6 +33,16 @@ def label(metric: str) -> str:
     return metric.upper() if metric.startswith(("fid", "kid")) else metric.replace("-", " ").capitalize()
 
 
+def fewer(results: dict[str, Any], metric: str) -> str:
+    """The sentence that says so where a metric's means leave pictures out; "" where they leave out none."""
+    counts = sorted({m.get("counts", {}).get(metric, m["pictures"]) for m in results["means"]})
+    every = len(results["pictures"])
+    if not counts or counts[0] == every:
+        return ""
+    some = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{label(metric)}: means over {some} of {every} pictures, those of which every codec has a figure."
+
+
 def is_ours(codec: dict[str, Any]) -> bool:
     """Whether a codec of the results is a model of ours."""
     return str(codec["version"]).startswith("intaglio ")

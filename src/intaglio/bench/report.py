@@ -228,9 +228,10 @@ def _figures(results: dict[str, Any]) -> str:
             cells += [f"<td>{summary.shown(mean['metrics'].get(m['name']))}</td>" for m in results["metrics"]]
             rows.append(_row(cells, mean["codec"] in ours))
         bodies += [f"<tbody>{''.join(rows)}</tbody>"] if rows else []
+    fewer = " ".join(_e(plots.fewer(results, m["name"])) for m in results["metrics"])
     return f"""<h2>All the figures</h2>
 <p class="lead">Arithmetic means over {len(results["pictures"])} pictures, of decibels too. † some pictures could
-not be made that small by this codec; what was compared is its smallest file.</p>
+not be made that small by this codec; what was compared is its smallest file. {fewer}</p>
 <div class="scroll"><table><caption>Means at each size asked for</caption><thead><tr><th scope="col">codec</th>
 <th scope="col">asked</th><th scope="col">bpp</th><th scope="col">ratio</th>{heads}</tr></thead>
 {"".join(bodies)}</table></div>"""

@@ -82,7 +82,7 @@ def page(data: bytes) -> str:
             rows.append(cells)
         unit_of = f", {metric['unit']}" if metric["unit"] else ""
         text.append(f"### {plots.label(metric['name'])}{unit_of} ({arrow})")
-        text.append(metric["about"])
+        text.append(f"{metric['about']} {plots.fewer(results, metric['name'])}".rstrip())
         text.append(_table(["codec", *(f"{t:g} {unit}" for t in results["targets"])], rows))
     text += _cost(results)
     if results["unavailable"] or results["skipped"]:

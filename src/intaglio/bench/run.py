@@ -227,6 +227,8 @@ def write(results: dict[str, Any], plan: Plan) -> None:
 
 def _show(results: dict[str, Any], out: Path) -> None:
     """The headline on standard output."""
+    from . import plots
+
     metrics = summary.headline(results["metrics"])
     wide = max([5, *(len(c["name"]) for c in results["codecs"])])
     print(f"{'codec':{wide}}  {'target':>8} {'bpp':>7}  " + "".join(f"{m['name']:>14}" for m in metrics))
@@ -234,6 +236,8 @@ def _show(results: dict[str, Any], out: Path) -> None:
         target = "lossless" if mean["target"] is None else f"{mean['target']:g}"
         figures = "".join(f"{summary.shown(mean['metrics'].get(m['name'])):>14}" for m in metrics)
         print(f"{mean['codec']:{wide}}  {target:>8} {summary.shown(mean['bpp']):>7}  {figures}")
+    for sentence in filter(None, (plots.fewer(results, m["name"]) for m in metrics)):
+        print(sentence)
     if results["bd_rate"]:
         print(f"\nBD-rate against {results['anchor']}, percent of bytes at equal quality:")
         for metric, row in results["bd_rate"].items():

@@ -1,7 +1,8 @@
 """Results in one JSON value: means over the pictures, BD-rates, and every single figure; the same as CSV.
 
     rows    one for each (picture, codec, target): file, bytes, bpp, metrics
-    means   one for each (codec, target): arithmetic means over the pictures (of decibels too), and the set metrics
+    means   one for each (codec, target): arithmetic means over the pictures (of decibels too), and the set metrics;
+            `counts` says over how many pictures a metric's mean is, the same ones for every codec
     bd_rate for each metric, codec -> percent against the anchor (or the sentence why there is none)
 """
 
@@ -51,18 +52,28 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each codec and target, in the order of their first appearance."""
+    """One row for each codec and target, in the order of their first appearance.
+
+    A metric that has no figure of a picture by one codec is averaged without that picture for all codecs at that
+    target: else they would be compared over different pictures.
+    """
     groups: dict[tuple[str, Any], list[dict[str, Any]]] = {}
+    without: dict[tuple[Any, str], set[str]] = {}  # pictures, by target and metric
     for row in rows:
         groups.setdefault((row["codec"], row["target"]), []).append(row)
+        for name, value in row["metrics"].items():
+            if number(value) is None:
+                without.setdefault((row["target"], name), set()).add(row["picture"])
     result = []
     for (codec, target), group in groups.items():
-        names = group[0]["metrics"]
+        kept = {n: [r["metrics"].get(n) for r in group if r["picture"] not in without.get((target, n), ())]
+                for n in group[0]["metrics"]}
         result.append({
             "codec": codec, "target": target, "pictures": len(group), "met": sum(r["met"] for r in group),
             "bytes": float(np.mean([r["bytes"] for r in group])), "bpp": float(np.mean([r["bpp"] for r in group])),
             "ratio": float(np.mean([r["ratio"] for r in group])),
-            "metrics": {n: _mean(r["metrics"].get(n) for r in group) for n in names},
+            "metrics": {n: _mean(values) for n, values in kept.items()},
+            "counts": {n: len(values) for n, values in kept.items()},
         })
     return result
 
@@ -147,7 +158,7 @@ def versions() -> dict[str, str]:
 
 def as_csv(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> bytes:
     """The rows (or means) as CSV with a header, one column a metric; nothing where there is no figure."""
-    fixed = [k for k in rows[0] if k not in ("metrics", "sha256")] if rows else []
+    fixed = [k for k in rows[0] if k not in ("metrics", "counts", "sha256")] if rows else []
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow([*fixed, *metrics])

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput, IntaglioError
-from . import data, summary
+from . import data, plots, summary
 
 BPP = (0.14, 0.25, 0.3, 0.45, 1.0, 2.0)  # HiFiC's low, medium and high are 0.14, 0.3 and 0.45
 RATES = {"low": 0.14, "medium": 0.3, "high": 0.45}
@@ -148,7 +148,8 @@ def _pictures(results: dict[str, Any]) -> str:
 def _absent(results: dict[str, Any], metrics: list[str]) -> list[str]:
     have = {m["name"] for m in results["metrics"]}
     why = {u["name"]: u["why"] for u in results["unavailable"]}
-    return [f"{m}: {why.get(m, 'it was not in the run')}" for m in metrics if m not in have]
+    absent = [f"{m}: {why.get(m, 'it was not in the run')}" for m in metrics if m not in have]
+    return absent + [sentence for m in metrics if m in have and (sentence := plots.fewer(results, m))]
 
 
 def across(all_results: dict[str, dict[str, Any]], rows: dict[str, str]) -> str:
