@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -121,6 +122,32 @@ def test_hostile_outlines_end_soon() -> None:
     with pytest.raises(CorruptFile, match="more than [0-9]+ steps"):
         labels.unpack(b"\1\xff" + np.random.default_rng(5).bytes(60000), (512, 512), "the map")
     assert time.perf_counter() - start < 60
+
+
+def test_hostile_scans_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every decision of a scan counts: the map that takes as many as are allowed is read, and one more is refused."""
+    given_map = np.random.default_rng(3).integers(0, 12, (1, 3000), dtype=np.uint8)  # in a single row, too
+    asked = 0
+
+    class Counting(BitWriter):
+        def bit(self, value: int, contexts: Sequence[int], mixer: int) -> int:
+            nonlocal asked
+            asked += 1
+            return super().bit(value, contexts, mixer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labels, "BitWriter", Counting)
+        data = labels.pack(given_map, "scan")
+    monkeypatch.setattr(labels, "MOST_DECISIONS", asked)
+    assert np.array_equal(labels.unpack(data, given_map.shape, "the map"), given_map)
+    assert labels.pack(given_map, "scan") == data
+    monkeypatch.setattr(labels, "MOST_DECISIONS", asked - 1)
+    with pytest.raises(CorruptFile, match="the map: its scan takes more than"):
+        labels.unpack(data, given_map.shape, "the map")
+    assert labels.CODINGS[labels.pack(given_map)[0]] == "outlines"  # a writer holds itself to it
+    monkeypatch.setattr(outlines, "MOST_WORK", 100)
+    with pytest.raises(TooLarge, match="more coarsely"):
+        labels.pack(given_map)
 
 
 def test_too_many_outlines_are_scanned_instead(monkeypatch: pytest.MonkeyPatch) -> None:

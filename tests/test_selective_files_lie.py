@@ -14,7 +14,7 @@ from PIL import Image
 from running import call, one_sentence
 
 import intaglio
-from intaglio import areas
+from intaglio import areas, labels
 from intaglio.container import Header, pack
 from intaglio.errors import BadInput, CorruptFile, TooLarge
 from intaglio.package import Package
@@ -254,6 +254,21 @@ def test_sound_maps_are_accepted(model: Package) -> None:
 def test_hostile_maps_are_refused(model: Package, keep: bytes | None, label: bytes | None, sentence: str) -> None:
     with pytest.raises(CorruptFile, match=sentence):
         intaglio.decode(parts(keep, label, model), model=model)
+
+
+def test_what_a_file_says_of_itself_costs_no_decoding_of_labels(
+    model: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maps of strangers take seconds: a KEEP of more than yes and no is refused unread, and LABL is not looked at."""
+    seen = []
+    decoded = labels.unpack
+    monkeypatch.setattr(labels, "unpack", lambda *given: seen.append(given[2]) or decoded(*given))
+    assert intaglio.info(parts(NO, b"\4\0\xffmuch work", model))["kept"] == 0.0
+    assert seen == ["the KEEP chunk"]
+    for look in (intaglio.info, lambda data: intaglio.decode(data, model=model)):
+        with pytest.raises(CorruptFile, match="something else than yes and no"):
+            look(parts(b"\4\0\xffmuch work", SKY, model))
+    assert seen == ["the KEEP chunk"]
 
 
 def test_maps_that_the_model_does_not_know_are_refused(model: Package, tiny: Package) -> None:

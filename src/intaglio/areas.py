@@ -57,8 +57,7 @@ class Areas:
 
     def kept(self) -> NDArray[np.bool_]:
         """Which latents of the padded picture are coded: (rows, columns), 16 pixels each."""
-        size = self.layout.padded.outwards(CELL)
-        return enlarged(self.keep, self.keep_side, CELL, size.height, size.width)
+        return _latents(self.keep, self.keep_side, self.layout)
 
     def window(self, box: Box) -> NDArray[np.uint8]:
         """The labels of the pixels of `box`, which lies in the padded picture: (h, w)."""
@@ -77,11 +76,27 @@ class Areas:
 
 def unpack(keep: bytes, label: bytes, layout: Layout) -> Areas:
     """The maps out of the payloads of a picture's KEEP and LABL. Raises CorruptFile."""
-    keep_side, kept = _unpack(keep, layout, KEEP_SIDES, "the KEEP chunk")
-    if kept.max() > 1:
-        raise CorruptFile(f"the KEEP chunk says something else than yes and no; {AGAIN}")
+    keep_side, kept = _unpack_keep(keep, layout)
     label_side, map_ = _unpack(label, layout, LABEL_SIDES, "the LABL chunk")
-    return Areas(layout, keep_side, kept.astype(bool), label_side, map_)
+    return Areas(layout, keep_side, kept, label_side, map_)
+
+
+def unpack_kept(keep: bytes, layout: Layout) -> NDArray[np.bool_]:
+    """`Areas.kept` out of the payload of KEEP alone, without the work that LABL takes. Raises CorruptFile."""
+    side, kept = _unpack_keep(keep, layout)
+    return _latents(kept, side, layout)
+
+
+def _latents(kept: NDArray[np.bool_], side: int, layout: Layout) -> NDArray[np.bool_]:
+    size = layout.padded.outwards(CELL)
+    return enlarged(kept, side, CELL, size.height, size.width)
+
+
+def _unpack_keep(keep: bytes, layout: Layout) -> tuple[int, NDArray[np.bool_]]:
+    if len(keep) > 2 and keep[2] > 1:  # the largest label, told before the work of decoding
+        raise CorruptFile(f"the KEEP chunk says something else than yes and no; {AGAIN}")
+    side, kept = _unpack(keep, layout, KEEP_SIDES, "the KEEP chunk")
+    return side, kept.astype(bool)
 
 
 def _unpack(data: bytes, layout: Layout, sides: tuple[int, ...], where: str) -> tuple[int, NDArray[np.uint8]]:

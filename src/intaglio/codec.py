@@ -16,7 +16,7 @@ from PIL import Image
 
 from . import alpha as alpha_plane
 from . import blockmap, container, pictures, refine, search
-from .areas import Areas, unpack
+from .areas import Areas, unpack_kept
 from .container import BLOCK, MAX_PIXELS, Header
 from .errors import BadInput
 from .guards import memory_told
@@ -360,7 +360,7 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
             "bytes": size, "bpp": round(8 * size / (header.width * header.height), 4), "tiles": header.tiles,
             "gain_map": [int(np.min(reader.qmap)), int(np.max(reader.qmap))] if np.any(reader.qmap) else None,
             "refined": 0.0 if reader.refined is None else round(float(np.mean(reader.refined)), 4),
-            "kept": 1.0 if reader.areas is None else round(float(_areas(reader).kept().mean()), 4),
+            "kept": 1.0 if reader.areas is None else round(_kept(reader), 4),
             "orientation": _orientation(reader.exif),
             "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""),
             "xmp_bytes": len(reader.xmp or b""),
@@ -368,9 +368,10 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
         }
 
 
-def _areas(reader: Reader) -> Areas:
+def _kept(reader: Reader) -> float:
+    """The share of the latents that are coded."""
     assert reader.areas is not None
-    return unpack(*reader.areas, Layout(reader.header.width, reader.header.height))
+    return float(unpack_kept(reader.areas[0], Layout(reader.header.width, reader.header.height)).mean())
 
 
 def _orientation(exif: bytes | None) -> int | None:

@@ -18,7 +18,8 @@ from . import outlines
 from .adaptive import BitReader, BitWriter, Coder
 from .errors import AGAIN, BadInput, CorruptFile, TooLarge
 
-MOST = 1 << 18  # positions of a map: three seconds of work
+MOST = 1 << 18  # positions of a map: two seconds of work where neighbours are mostly alike
+MOST_DECISIONS = 1 << 20  # of a scan, six seconds of work; where all labels differ, MOST would take three times as many
 CODINGS = ("scan", "outlines")  # the coding byte is the place in this tuple
 _ESCAPE = 64  # mixers and contexts of the binary digits are numbered from here on
 
@@ -26,7 +27,8 @@ _ESCAPE = 64  # mixers and contexts of the binary digits are numbered from here 
 def pack(labels: NDArray[np.uint8], coding: str | None = None) -> bytes:
     """A map (rows, columns) of uint8 labels as bytes; in the smaller coding, or the one that is named.
 
-    Raises TooLarge for more than 2^18 positions, BadInput for what is no map.
+    Raises TooLarge for more than 2^18 positions, and for what takes more work than a reader does (noise, not areas);
+    BadInput for what is no map.
     """
     if labels.ndim != 2 or labels.dtype != np.uint8 or 0 in labels.shape:
         raise BadInput(f"a label map of {labels.shape} {labels.dtype} is not uint8 of (rows, columns)")
@@ -38,11 +40,12 @@ def pack(labels: NDArray[np.uint8], coding: str | None = None) -> bytes:
         writer = BitWriter(SETS)
         try:
             _code(kind, writer, labels, last + 1)
-        except CorruptFile:  # more outlines than a reader would follow
+        except CorruptFile:  # more work than a reader would do
             continue
         choices.append(bytes((CODINGS.index(kind), last)) + writer.finish())
     if not choices:
-        raise TooLarge("this label map has too many areas to be stored as outlines")
+        raise TooLarge("this label map has too many areas for a reader to follow: store it more coarsely (label_cell, "
+                       "--label-cell), or smooth it")
     return min(choices, key=len)
 
 
@@ -79,7 +82,7 @@ def _scan(coder: Coder, labels: NDArray[np.uint8], count: int) -> NDArray[np.uin
     none = count  # what lies beyond the border
     above = higher = [none] * (width + 4)
     result = []
-    bit = coder.bit
+    bit, decisions = coder.bit, 0
     for y in range(height):
         row = [none, none, *labels[y].tolist(), none, none]  # a reader overwrites it as it goes
         for x in range(2, width + 2):
@@ -98,9 +101,11 @@ def _scan(coder: Coder, labels: NDArray[np.uint8], count: int) -> NDArray[np.uin
                             k + 4 * (far + 256 * guess))
                 if bit(int(value == guess), contexts, 2 * k + (near == 15)):
                     value = guess
+                    decisions += len(tried)
                     break
                 tried.append(guess)
             else:
+                decisions += len(tried) - 1 + digits
                 node = 1
                 for i in reversed(range(digits)):
                     contexts = (node, node * 512 + w, node * 512 + n, node * 512 + nw)
@@ -108,6 +113,8 @@ def _scan(coder: Coder, labels: NDArray[np.uint8], count: int) -> NDArray[np.uin
                 value = node - (1 << digits)
                 if value >= count:
                     raise CorruptFile(f"label {value} of {count}")
+            if decisions > MOST_DECISIONS:
+                raise CorruptFile(f"its scan takes more than {MOST_DECISIONS} decisions")
             row[x] = value
         result.append(row[2:-2])
         above, higher = row, above
