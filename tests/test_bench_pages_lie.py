@@ -2,6 +2,7 @@
 not load; the published page was edited by hand, or made from other data; a paper's table is set beside a rate that is
 not there."""
 
+import html
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 from test_bench_runs_wrong import METRICS
 
-from intaglio.bench import measure, plots, results, run, scenes, summary, tables
+from intaglio.bench import measure, plots, report, results, run, scenes, summary, tables
 from intaglio.bench.options import Options
 from intaglio.errors import BadInput
 
@@ -142,6 +143,34 @@ def test_curves_are_the_data_and_the_same_each_time(finished):
             assert xy == summary.curve(found["means"], line.get_label(), "psnr")
     colours = [s["color"] for s in plots.styles(found).values()]
     assert len(set(colours)) == len(colours) == 3
+
+
+def test_names_of_strangers_stay_text(finished):
+    """What TeX or a browser would take for its own: in a package's name, and in a picture's."""
+    _, found = finished
+    name, results_ = "$a_{$.b<!--<script>", json.loads(json.dumps(found))
+    for entry in (*results_["codecs"], *results_["means"]):
+        for key in ("name", "codec"):
+            entry[key] = name if entry.get(key) == "tiny" else entry.get(key)
+    assert name in html.unescape(plots.svg(results_, results_["metrics"][0]))
+    shot = {"src": "data:,", "facts": [], "warn": ""}
+    scene = {"picture": name, "width": 8, "height": 8, "thumb": "data:,", "box": [0, 0, 1, 1], "original": shot,
+             "rates": {t: dict.fromkeys(("jpeg", "webp", name), shot) for t in ("0.25", "1")}}
+    page = report._slider(results_, [scene])
+    payload = re.findall(r'id="scenes-data">(.*?)</script>', page, re.S)[0]
+    assert "<" not in payload and json.loads(payload)[0]["picture"] == name
+
+
+def test_memory_that_is_not_known_is_a_dash(finished):
+    """Windows tells no process's peak."""
+    _, found = finished
+    assert "Python's own" in report._cost(found)
+    unknown = json.loads(json.dumps(found))
+    for entry in unknown["cost"]:
+        for action in ("encode", "decode"):
+            entry[action] |= {"peak_mib": None, "before_mib": None}
+    text = report._cost(unknown)
+    assert "not known on this system" in text and "<td>–</td>" in text
 
 
 def test_names_at_the_ends_do_not_lie_on_each_other():

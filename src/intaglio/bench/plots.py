@@ -121,7 +121,8 @@ def figure(results: dict[str, Any], metric: dict[str, Any]) -> Any:
         axes.set_axisbelow(True)
         axes.set_xlabel("bits per pixel", color=INK, loc="right")
         unit = f", {metric['unit']}" if metric["unit"] else ""
-        fig.text(0.012, 0.945, f"{label(metric['name'])}{unit}", color=INK, fontsize=12, fontweight="bold")
+        fig.text(0.012, 0.945, f"{label(metric['name'])}{unit}", color=INK, fontsize=12, fontweight="bold",
+                 parse_math=False)
         best = "higher is better ↑" if metric["better"] == "higher" else "lower is better ↓"
         fig.text(0.815, 0.945, best, color=INK, alpha=0.65, ha="right")
         to_axes = axes.transData + axes.transAxes.inverted()
@@ -130,7 +131,8 @@ def figure(results: dict[str, Any], metric: dict[str, Any]) -> Any:
             axes.plot([x, 1.03], [y, height], transform=axes.transAxes, color=style["color"], linewidth=0.6, alpha=0.6,
                       clip_on=False, zorder=1)
             axes.text(1.04, height, name, transform=axes.transAxes, color=style["color"], va="center",
-                      fontweight="bold" if style["linewidth"] > 2 else "normal")
+                      fontweight="bold" if style["linewidth"] > 2 else "normal",
+                      parse_math=False)  # a package may be called $a$.itgm
         return fig
 
 

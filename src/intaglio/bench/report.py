@@ -101,7 +101,7 @@ def _slider(results: dict[str, Any], shots: list[dict[str, Any]]) -> str:
         "</i></button>" for s in shots)
     data = [{k: v for k, v in s.items() if k not in ("thumb", "box")} for s in shots]
     first = data[0]
-    payload = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
+    payload = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # "<!--" would open a comment there
 
     def src(name: str) -> str:
         shot = first["original"] if name == "original" else first["rates"][f"{targets[0]:g}"][name]
@@ -192,12 +192,13 @@ def _cost(results: dict[str, Any]) -> str:
             cells += [f"<td>{_seconds(c[action]['median_s'])}</td>", f"<td>{_seconds(c[action]['first_s'])}</td>",
                       f"<td>{summary.shown(c[action]['peak_mib'], 3)}</td>"]
         rows.append(_row(cells, c["codec"] in ours))
-    before = min(c["decode"]["before_mib"] for c in results["cost"] if c["decode"]["before_mib"] is not None)
+    before = [c["decode"]["before_mib"] for c in results["cost"] if c["decode"]["before_mib"] is not None]
+    python = f",\n{min(before):.0f} MiB of which are Python's own" if before else " (not known on this system)"
     return f"""<h2>What it costs</h2>
 <p class="lead">One picture of {first["width"]} × {first["height"]} pixels ({_e(first["picture"])}) on
 {_cores(machine)}, at the setting found for the middle size: the median call of a warm
-process, the first call of a fresh one (which loads models and libraries), and the most memory the process held,
-{before:.0f} MiB of which are Python's own. Codecs use as many threads as they like.</p>
+process, the first call of a fresh one (which loads models and libraries), and the most memory the process held{python}.
+Codecs use as many threads as they like.</p>
 <div class="scroll"><table><caption>Seconds, and MiB at the peak</caption><thead><tr><th scope="col">codec</th>
 <th scope="col">encode</th><th scope="col">first</th><th scope="col">MiB</th>
 <th scope="col">decode</th><th scope="col">first</th><th scope="col">MiB</th></tr></thead>
