@@ -9,6 +9,7 @@ import intaglio
 from intaglio.grain import grain
 from intaglio.nn.transforms import Synthesis
 from intaglio.package import Package
+from intaglio.runtime import Runtime
 from intaglio.train.export import SynthesisGraph, graph
 from intaglio.train.warm import shape_of, state
 
@@ -46,6 +47,17 @@ def test_regions_have_the_grain_of_the_whole(grainy):
     for x, y, w, h in ((0, 0, 64, 64), (37, 21, 90, 100), (1000, 5, 100, 140), (1090, 140, 10, 10)):
         part = np.asarray(intaglio.decode(data, model=grainy, realism=1, region=(x, y, w, h))).astype(int)
         assert np.abs(part - whole[y : y + h, x : x + w]).max() <= 1
+
+
+def test_a_synthesis_that_does_not_scale_its_noise_gets_none_at_realism_0(grainy, monkeypatch):
+    """Such as one whose noise joins the latents as channels: docs/format.md says zeros, whatever the seed."""
+    engine, fed = Runtime(grainy), []
+    run = engine._run
+    monkeypatch.setattr(engine, "_run", lambda name, feed, *out: fed.append(feed["noise"]) or run(name, feed, *out))
+    latents, t = np.zeros((1, grainy.card["latents"], 4, 4), np.float32), np.zeros((1, 1, 4, 4), np.float32)
+    for realism in (0.0, 0.01):
+        engine.synthesis(latents, t, realism, (64, 32), seed=7)
+    assert not fed[0].any() and np.array_equal(fed[1][0, 0], grain(64, 32, 64, 64, 7))
 
 
 def test_the_grain_grows_with_realism(grainy):

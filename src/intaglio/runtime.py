@@ -142,7 +142,7 @@ class Runtime:
             self.pixels_computed += 256 * h * w
         feed = {"latents": latents, "t": t, "realism": np.full((1, 1, 1, 1), realism, np.float32)}
         if self.noisy():
-            shown = realism > 0  # else it is multiplied by 0
+            shown = realism > 0  # else zeros, as docs/format.md says: some models do not scale it by the realism
             noise = grain(*corner, 16 * w, 16 * h, seed) if shown else np.zeros((16 * h, 16 * w), np.float32)
             feed["noise"] = noise[None, None]
         if "labels" in self.package.card:
