@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from . import adapt, blockmap, container, pictures, refine, search
 from . import alpha as alpha_plane
-from . import blockmap, container, pictures, refine, search
 from .areas import Areas, unpack_kept
 from .container import BLOCK, MAX_PIXELS, Header
 from .errors import BadInput
@@ -30,6 +30,7 @@ from .tiles import CELL, Box, Layout, Spill, pixels
 
 DEFAULT_QUALITY = 50.0
 TOP = container.MAX_Q
+TUNES = ("eye", "psnr")
 
 Model = Package | str | os.PathLike | None
 Progress = Callable[[float], None]
@@ -47,13 +48,15 @@ class Encoder:
 
     def __init__(
         self, picture: pictures.Picture, engine: Runtime, realism: float, keep: bool, progress: Progress,
-        areas: Areas | None = None, seed: int = 0,
+        areas: Areas | None = None, seed: int = 0, adaptive: float = 0.0,
     ):
         self.picture, self.engine, self.realism = picture, engine, realism
         self._header(0)  # a picture too large for the format is refused before the work
         self.layout = Layout(*picture.image.size)
         for halo in engine.package.card["halo"].values():
             self.layout.window(self.layout.picture, halo)  # one too large for the model likewise
+        self._adaptive = adaptive
+        self._busy = adapt.busyness(picture.image, self.layout) if adaptive else None
         self.coder = TileCoder(engine)
         self.progress = progress
         self._whole: NDArray[np.float32] | None = None  # latents of the whole picture, of a network that sees no less
@@ -107,13 +110,17 @@ class Encoder:
 
     def at(self, q: int, qmap: NDArray[np.int8] | None = None) -> bytes:
         """The whole file at base step q. With `qmap`, offsets for each 64x64 block, q may leave 0..63: the sums are
-        clipped, so that from a low or high enough base every block is at 0 or 63."""
+        clipped, so that from a low or high enough base every block is at 0 or 63. Offsets for what the eye sees, where
+        the encoder adapts, come on top."""
         blocks = self.layout.padded.outwards(BLOCK)
         steps = np.full((blocks.height, blocks.width), q)
+        q = min(max(q, 0), TOP)
         if qmap is not None:
-            steps = np.clip(steps + qmap, 0, TOP)
-            q = min(max(q, 0), TOP)
-            qmap = (steps - q).astype(np.int8)
+            steps += qmap
+        if self._busy is not None:
+            steps += adapt.offsets(self._busy, self._adaptive, q)
+        steps = np.clip(steps, 0, TOP)
+        qmap = (steps - q).astype(np.int8)
         tiles = []
         for i in range(len(self.layout)):
             t = self.layout.tile(i).outwards(BLOCK)
@@ -184,6 +191,7 @@ def encode(
     target_bpp: float | None = None,
     target_bytes: int | None = None,
     roi: Any = None,
+    tune: str = "eye",
     labels: Any = None,
     keep: Any = None,
     label_cell: int | None = None,
@@ -203,6 +211,8 @@ def encode(
     target_bytes (of the whole file); a target is never exceeded, and met from below by the largest step that fits.
     roi: a mask (path, Pillow image, or array of uint8 or bool; any size, stretched to the picture): white areas are
     kept better, black ones starved, at no more bytes than the target, or than the quality takes without the mask.
+    tune: "eye" spends bits where errors are seen, as far as the model's card advises (fewer in busy blocks, more in
+    quiet ones); "psnr" spends them alike everywhere, for the least squared error.
     labels: a map of what stands where (path, Pillow image or array of class ids, or of instances as class * 1000 + n),
     for a model that synthesises from labels: latents are spent on what `keep` names alone, all else is synthesised from
     the map. keep: None (nothing), a mask as for roi, boxes (x, y, width, height), or a dict of any of boxes, mask and
@@ -227,6 +237,9 @@ def encode(
     if not 0 <= realism <= 1:
         raise BadInput(f"realism is {realism}; give a number from 0 (least distortion) to 1 (most realistic)")
     engine = runtime(package, device, threads)
+    if tune not in TUNES:
+        raise BadInput(f"tune is {tune!r}; give one of {', '.join(TUNES)}")
+    adaptive = float(package.card.get("adaptive", 0.0)) if tune == "eye" else 0.0
     picture = pictures.load(image, strict, max_pixels=max_pixels)
     width, height = picture.image.size
     limit = None
@@ -250,7 +263,7 @@ def encode(
     if seed and not engine.noisy():
         raise BadInput(f"model {package.name} takes no noise, so that a seed would change nothing; leave it out")
     searching = limit is not None or roi is not None
-    encoder = Encoder(picture, engine, realism, searching, progress, areas, seed)
+    encoder = Encoder(picture, engine, realism, searching, progress, areas, seed, adaptive)
     if not searching:
         return encoder.refined(encoder.at(q))
     qmap = search.gain_offsets(roi, encoder.layout, max_pixels) if roi is not None else None

@@ -24,7 +24,7 @@ from .package import Package
 from .reader import Reader
 
 FORMAT = "ITG"
-_ENCODING = ("quality", "target_bpp", "target_bytes", "realism", "roi", "model", "strict", "device", "threads")
+_ENCODING = ("quality", "target_bpp", "target_bytes", "realism", "roi", "tune", "model", "strict", "device", "threads")
 _METADATA = ("icc_profile", "exif", "xmp")
 
 

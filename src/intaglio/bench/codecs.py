@@ -147,7 +147,8 @@ class Intaglio(Codec):
 
     def _encoder(self, image: Image.Image, realism: float, keep: bool) -> itg.Encoder:
         engine = runtime(self._package, "cpu", self.threads)
-        return itg.Encoder(pictures.load(image), engine, realism, keep, lambda share: None)
+        adaptive = float(self._package.card.get("adaptive", 0.0))
+        return itg.Encoder(pictures.load(image), engine, realism, keep, lambda share: None, adaptive=adaptive)
 
     def decode(self, data: bytes) -> Image.Image:
         return itg.decode(data, realism=self.realism, model=self._package, threads=self.threads)

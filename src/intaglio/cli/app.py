@@ -12,6 +12,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from .. import __version__, pictures
+from ..codec import TUNES
 from ..container import MAX_PIXELS
 from ..errors import BadInput
 from ..package import resolve
@@ -38,6 +39,8 @@ Realism = Annotated[Optional[float], typer.Option(  # noqa: UP045
     "--realism", min=0, max=1, help="0 least distortion, 1 most realistic. [default: the file's]", show_default=False)]
 Roi = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--roi", metavar="MASK", help="A picture: white areas are kept better, black ones starved, at the same bytes.")]
+Tune = Annotated[str, typer.Option(
+    "--tune", metavar="|".join(TUNES), help="Spend bits where errors are seen, or alike for the least squared error.")]
 Labels = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--labels", metavar="MAP", help="A picture of class ids (or instances), or a folder of NAME.labels.png: what is "
     "not kept is synthesised from it.")]
@@ -91,14 +94,14 @@ def _intaglio(version: Annotated[bool, typer.Option("--version", callback=_versi
 @app.command()
 def encode(
     files: Files, output: Output = None, quality: Quality = None, target_bpp: TargetBpp = None,
-    target_bytes: TargetBytes = None, realism: StoredRealism = None, roi: Roi = None, labels: Labels = None,
-    keep_box: KeepBox = None, keep_mask: KeepMask = None, keep_classes: KeepClasses = None,
+    target_bytes: TargetBytes = None, realism: StoredRealism = None, roi: Roi = None, tune: Tune = "eye",
+    labels: Labels = None, keep_box: KeepBox = None, keep_mask: KeepMask = None, keep_classes: KeepClasses = None,
     label_cell: LabelCell = None, seed: Seed = 0, model: Model = None,
     device: Device = "cpu", threads: Threads = None, jobs: Jobs = None, strict: Strict = False,
     overwrite: Overwrite = False, max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = False,
 ) -> Todo:
     """Encode pictures to .itg files."""
-    options = _encoding(quality, target_bpp, target_bytes, realism, roi, model, device, strict, max_pixels)
+    options = _encoding(quality, target_bpp, target_bytes, realism, roi, tune, model, device, strict, max_pixels)
     options |= _areas(labels, keep_box, keep_mask, keep_classes, label_cell) | {"seed": seed}
 
     def todo() -> int:
@@ -156,12 +159,12 @@ def info(files: Files, max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = Fal
 def roundtrip(
     files: Files, output: Output = None, keep_itg: KeepItg = False, kind: Format = None, quality: Quality = None,
     target_bpp: TargetBpp = None, target_bytes: TargetBytes = None,
-    realism: Realism = None, roi: Roi = None, model: Model = None, device: Device = "cpu", threads: Threads = None,
-    jobs: Jobs = None, strict: Strict = False, overwrite: Overwrite = False, max_pixels: MaxPixels = MAX_PIXELS,
-    as_json: AsJson = False,
+    realism: Realism = None, roi: Roi = None, tune: Tune = "eye", model: Model = None, device: Device = "cpu",
+    threads: Threads = None, jobs: Jobs = None, strict: Strict = False, overwrite: Overwrite = False,
+    max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = False,
 ) -> Todo:
     """Encode and decode pictures; show size, bits per pixel, PSNR and times. Writes nothing without -o."""
-    options = _encoding(quality, target_bpp, target_bytes, realism, roi, model, device, strict, max_pixels)
+    options = _encoding(quality, target_bpp, target_bytes, realism, roi, tune, model, device, strict, max_pixels)
     if keep_itg and (output is None or output == PIPE):
         raise BadInput("--keep-itg needs -o FILE or -o FOLDER")
 
@@ -184,7 +187,7 @@ app.command()(benchmark.bench)
 
 def _encoding(
     quality: float | None, target_bpp: float | None, target_bytes: int | None, realism: float | None, roi: str | None,
-    model: str | None, device: str, strict: bool, max_pixels: int,
+    tune: str, model: str | None, device: str, strict: bool, max_pixels: int,
 ) -> dict[str, Any]:
     """codec.encode's keyword arguments, but for threads."""
     given = {"--quality": quality, "--target-bpp": target_bpp, "--target-bytes": target_bytes}
@@ -194,9 +197,11 @@ def _encoding(
     _no_nan(quality=quality, realism=realism)
     if target_bpp is not None and not 0 < target_bpp < float("inf"):
         raise BadInput(f"--target-bpp {target_bpp} is no number of bits above 0")
+    if tune not in TUNES:
+        raise BadInput(f"--tune {tune}: give one of {', '.join(TUNES)}")
     return {
         "quality": quality, "target_bpp": target_bpp, "target_bytes": target_bytes, "realism": realism, "roi": roi,
-        "model": model, "device": device, "strict": strict, "max_pixels": max_pixels,
+        "tune": tune, "model": model, "device": device, "strict": strict, "max_pixels": max_pixels,
     }
 
 

@@ -28,6 +28,8 @@ REALISM_LIMITS = (
     "Trained on photographs: text, line art and screenshots cost more bytes than they should."
 )
 
+ADAPTIVE = 2.0  # steps finer for each halving of a block's variance: docs/decisions/0009-adaptive.md
+
 
 def package(
     codec: Codec, name: str, photographs: Photographs, pictures: int, training: dict, limits: str = FIDELITY_LIMITS,
@@ -38,6 +40,8 @@ def package(
     tables = calibrate.tables(calibrate.counts(codec, photographs, pictures), codec.levels)
     card = {
         "name": name, "licence": "Apache-2.0", "realism": 0.0,
+        # systems of papers are to be measured as they are
+        **({} if recipe else {"adaptive": ADAPTIVE}),
         "recipe": recipe or {"module": "intaglio.recipes", "lambda": [LAMBDA_MIN, LAMBDA_MAX]},
         "training": training, "data": {"photographs": len(photographs.index["entries"])}, "limits": limits,
     }
