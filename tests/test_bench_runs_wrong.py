@@ -3,7 +3,6 @@ the journal is believed; a codec that failed on one picture is averaged over the
 half-written report; figures are not those of the files beside them."""
 
 import csv
-import hashlib
 import io
 import json
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intaglio.bench import codecs, measure, options, plots, run, summary
+from intaglio.bench import codecs, measure, options, plots, results, run, summary
 from intaglio.bench.journal import Journal
 from intaglio.bench.options import Options
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.metrics.fidelity import psnr
-from intaglio.package import Package
 
 PHOTO = Path(__file__).parent.parent / "examples" / "dog.webp"
 
@@ -222,6 +220,19 @@ def test_sizes_in_bytes(photos, tmp_path):
     assert not any(r["met"] for r in rows if r["target"] == 10)
 
 
+def test_targets_of_a_million_bytes_keep_files_apart(photos, tmp_path):
+    sizes = (1_000_000, 1_000_001)
+    given = wanted(photos, tmp_path / "out", codecs=("jpeg",), bpp=(), sizes=sizes)
+    assert "--bytes 1000000,1000001" in given.command()
+    assert run.bench(given) == 0
+    found = figures(tmp_path / "out")
+    assert len({r["file"] for r in found["rows"]}) == 6
+    assert all(f"-{r['target']}B." in r["file"] for r in found["rows"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'value="1000000"' in page and '"1000001": {"jpeg"' in page
+    assert "1000001 bytes" in results.page(json.dumps(found | {"made": found["made"] | {"seconds": 1.0}}).encode())
+
+
 def test_a_codec_that_fails_is_told_and_left_out(photos, tmp_path, monkeypatch, capsys):
     encode = codecs.PillowCodec.encode
 
@@ -316,42 +327,3 @@ def test_quality_scales_grow_with_quality():
     assert summary.quality("lpips-vgg", "lower", 0.1) > summary.quality("lpips-vgg", "lower", 0.2)
     assert summary.shown(0.01234567) == "0.01235" and summary.shown(27.1234) == "27.12" and summary.shown("inf") == "∞"
     assert summary.shown(None) == "–" and summary.shown(12345.6) == "12346"
-
-
-def test_another_encoder_under_the_same_fingerprint_is_measured_again(tiny, tmp_path):
-    """A package may get a better analysis, and its decoder's fingerprint stays."""
-    found = []
-    for name, extra in (("old", b""), ("new", b" ")):
-        members = tiny.members | {"analysis.onnx": tiny.members["analysis.onnx"] + extra}
-        hashes = {n: hashlib.sha256(data).hexdigest() for n, data in members.items()}
-        (tmp_path / name).mkdir()
-        path = tmp_path / name / "m.itgm"
-        path.write_bytes(Package({**tiny.card, "sha256": hashes}, members).to_bytes())
-        found.append(codecs.named(str(path)))
-    assert found[0].about == found[1].about
-    assert measure.identity(found[0]) != measure.identity(found[1])
-
-
-def test_other_codecs_keep_their_journals():
-    for name in codecs.NAMES:
-        codec = codecs.named(name)
-        if name != "intaglio" and codec.available() is None:
-            assert measure.identity(codec) == [codec.name, codec.version(), codec.about]
-
-
-def test_codecs_are_averaged_over_the_same_pictures():
-    """A metric that one codec has no figure of is left out of the others' means too, at that target."""
-    figures = {"a": (1.0, 2.0, 30.0), "b": (1.5, None, 40.0)}
-    rows = [{"codec": codec, "target": target, "picture": f"p{i}", "met": True, "bytes": 1, "bpp": 0.5, "ratio": 2.0,
-             "metrics": {"mae": None if target == 2.0 and i == 0 else value, "psnr": 30.0 + i}}
-            for codec, values in figures.items() for target in (1.0, 2.0) for i, value in enumerate(values)]
-    found = {(m["codec"], m["target"]): m for m in summary.means(rows)}
-    assert [m["metrics"]["mae"] for m in found.values()] == [15.5, 30.0, 20.75, 40.0]
-    assert [m["counts"] for m in found.values()] == [{"mae": 2, "psnr": 3}, {"mae": 1, "psnr": 3}] * 2
-    assert all(m["metrics"]["psnr"] == 31.0 and m["pictures"] == 3 for m in found.values())
-    results = {"means": list(found.values()), "pictures": [{}] * 3}
-    assert plots.fewer(results, "mae") == ("Mae: means over 1 to 2 of 3 pictures, those of which every codec has a "
-                                           "figure.")
-    assert plots.fewer(results, "psnr") == "" == plots.fewer(results, "of whole sets")
-    older = {"means": [{"pictures": 3, "metrics": {"mae": 1.0}}], "pictures": [{}] * 3}
-    assert plots.fewer(older, "mae") == ""  # results.json of before counts were kept

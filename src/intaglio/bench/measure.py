@@ -23,6 +23,7 @@ from . import codecs, data
 from .codecs import Codec
 from .data import Picture
 from .journal import Journal, key
+from .targets import written
 
 LAYOUT = 1  # of the journal's records; a new one makes old lines worthless
 
@@ -95,7 +96,7 @@ def _safe(name: str) -> str:
 
 def file_of(unit: Unit, codec: Codec, target: float) -> Path:
     """Where one encoded file lies, relative to the benchmark's folder."""
-    goal = "lossless" if codec.lossless else f"{target:g}{'B' if unit.in_bytes else 'bpp'}"
+    goal = "lossless" if codec.lossless else f"{written(target)}{'B' if unit.in_bytes else 'bpp'}"
     return Path("files", _safe(codec.name), f"{_safe(unit.picture.name)}-{unit.sha[:6]}-{goal}{codec.suffix}")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import BadInput
 from . import codecs, data, measure, summary
 from .data import Picture
+from .targets import written
 
 CODECS = ("jpeg", "jpeg2000", "webp", "avif", "heic", "jxl", "intaglio")
 BPP = (0.15, 0.3, 0.45, 0.6)
@@ -52,7 +53,7 @@ class Options:
         """The command line that repeats this run, with DIR and PHOTOS for the user's own paths."""
         words = ["intaglio bench", f"--dataset {self.dataset} --data DIR" if self.dataset else "PHOTOS"]
         words.append(f"--codecs {','.join(os.path.basename(c) for c in self.codecs)}")
-        words.append(("--bytes " if self.sizes else "--bpp ") + ",".join(f"{t:g}" for t in self.targets))
+        words.append(("--bytes " if self.sizes else "--bpp ") + ",".join(map(written, self.targets)))
         words += [f"--metrics {','.join(self.metrics)}"] if self.metrics is not None else []
         words += [f"--anchor {os.path.basename(self.anchor)}"] if self.anchor else []
         words += ["--quick"] if self.quick else []
@@ -84,7 +85,7 @@ def prepare(options: Options) -> Plan:
     if options.bpp and options.sizes:
         raise BadInput("--bpp and --bytes exclude each other; choose one")
     if any(not 0 < t < float("inf") for t in options.targets):
-        raise BadInput(f"a target is {min(options.targets):g}; give sizes above 0")
+        raise BadInput(f"a target is {written(min(options.targets))}; give sizes above 0")
     if options.jobs is not None and not 1 <= options.jobs <= 256:
         raise BadInput(f"jobs is {options.jobs}; give 1 to 256")
     if not 0 <= options.repeats <= 1000:

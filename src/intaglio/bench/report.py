@@ -12,6 +12,7 @@ from typing import Any
 from . import plots, summary
 from .data import Picture
 from .scenes import scenes, shown_targets
+from .targets import written
 
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
 
@@ -93,7 +94,8 @@ def _slider(results: dict[str, Any], shots: list[dict[str, Any]]) -> str:
 
     targets = shown_targets(results["targets"])
     rates = "".join(
-        f'<label><input type="radio" name="rate" value="{t:g}"{"" if i else " checked"}>{_target(results, t)}</label>'
+        f'<label><input type="radio" name="rate" value="{written(t)}"{"" if i else " checked"}>'
+        f"{_target(results, t)}</label>"
         for i, t in enumerate(targets))
     thumbs = "".join(
         f'<button type="button" aria-pressed="false" aria-label="{_e(s["picture"])}"><img src="{s["thumb"]}" alt="">'
@@ -104,7 +106,7 @@ def _slider(results: dict[str, Any], shots: list[dict[str, Any]]) -> str:
     payload = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # "<!--" would open a comment there
 
     def src(name: str) -> str:
-        shot = first["original"] if name == "original" else first["rates"][f"{targets[0]:g}"][name]
+        shot = first["original"] if name == "original" else first["rates"][written(targets[0])][name]
         return str(shot["src"])
 
     return f"""<h2>Look before you count</h2>

@@ -20,6 +20,7 @@ from typing import Any
 from ..errors import BadInput, IntaglioError
 from ..writing import write_bytes
 from . import plots, summary
+from .targets import written
 
 CURVES = 6  # figures on the page
 
@@ -56,7 +57,7 @@ def page(data: bytes) -> str:
     names = [c["name"] for c in results["codecs"]]
     n = len(results["pictures"])
     notes = " ".join(results["notes"])
-    targets = ", ".join(f"{t:g}" for t in results["targets"])
+    targets = ", ".join(map(written, results["targets"]))
     text = [
         "# Results",
         f"{results['title']}, {n} pictures, {len(names)} codecs at {targets} {unit}. {notes} Every figure comes from "
@@ -83,7 +84,7 @@ def page(data: bytes) -> str:
         unit_of = f", {metric['unit']}" if metric["unit"] else ""
         text.append(f"### {plots.label(metric['name'])}{unit_of} ({arrow})")
         text.append(f"{metric['about']} {plots.fewer(results, metric['name'])}".rstrip())
-        text.append(_table(["codec", *(f"{t:g} {unit}" for t in results["targets"])], rows))
+        text.append(_table(["codec", *(f"{written(t)} {unit}" for t in results["targets"])], rows))
     text += _cost(results)
     if results["unavailable"] or results["skipped"]:
         text.append("## Not measured")

@@ -27,6 +27,7 @@ from .journal import Journal, key
 from .measure import SetUnit, Unit
 from .options import Options, Plan, prepare
 from .pool import bar, work
+from .targets import written
 
 
 def bench(options: Options) -> int:
@@ -233,7 +234,7 @@ def _show(results: dict[str, Any], out: Path) -> None:
     wide = max([5, *(len(c["name"]) for c in results["codecs"])])
     print(f"{'codec':{wide}}  {'target':>8} {'bpp':>7}  " + "".join(f"{m['name']:>14}" for m in metrics))
     for mean in results["means"]:
-        target = "lossless" if mean["target"] is None else f"{mean['target']:g}"
+        target = "lossless" if mean["target"] is None else written(mean["target"])
         figures = "".join(f"{summary.shown(mean['metrics'].get(m['name'])):>14}" for m in metrics)
         print(f"{mean['codec']:{wide}}  {target:>8} {summary.shown(mean['bpp']):>7}  {figures}")
     for sentence in filter(None, (plots.fewer(results, m["name"]) for m in metrics)):

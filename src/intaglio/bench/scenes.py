@@ -14,6 +14,7 @@ from PIL import Image
 from . import measure, summary
 from .data import Picture
 from .plots import label
+from .targets import written
 
 WINDOW = (480, 320)  # pixels of a crop, at most
 PICTURES, RATES = 6, 2  # how many a report shows: a page of all of them would weigh hundreds of megabytes
@@ -69,8 +70,8 @@ def scenes(results: dict[str, Any], pictures: list[Picture], specs: dict[str, st
             "box": [100 * x / image.width, 100 * y / image.height, 100 * w / image.width, 100 * h / image.height],
             "original": {"src": _uri(image.crop(box), lossless=True),
                          "facts": [["picture", f"{image.width} × {image.height}"]]},
-            "rates": {f"{t:g}": {name: _shot(rows[picture.name, name, t], decoded[name, t].crop(box), heads)
-                                 for name in lossy} for t in targets},
+            "rates": {written(t): {name: _shot(rows[picture.name, name, t], decoded[name, t].crop(box), heads)
+                                for name in lossy} for t in targets},
         })
     return found
 
