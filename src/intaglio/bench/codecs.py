@@ -130,9 +130,11 @@ class Intaglio(Codec):
         return package.resolve(self.model)
 
     def parts(self) -> list[str]:
-        """The members' digests: the fingerprint in `about` is the decoder's, and a better encoder may come under it."""
+        """The members' digests and what the encoder reads of the card: the fingerprint in `about` is the decoder's, and
+        a better encoder may come under it."""
         card = self._package.card
-        return [f"{name} {digest}" for name, digest in sorted(card["sha256"].items())] + [f"halo {card['halo']}"]
+        members = [f"{name} {digest}" for name, digest in sorted(card["sha256"].items())]
+        return members + [f"{name} {card[name]}" for name in ("halo", "adaptive", "rounding") if name in card]
 
     def encoder(self, image: Image.Image) -> Callable[[Setting], bytes]:
         realism = float(self._package.card.get("realism", 0.0)) if self.realism is None else self.realism
