@@ -41,6 +41,19 @@ def test_every_pixel_has_its_own_label(tmp_path: Path) -> None:
         assert torch.equal(x[:, :3], photographs.crops(Draws(0, step, 5), 64))  # the same crops without
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_labels_turn_with_their_photograph(tmp_path: Path, orientation: int) -> None:
+    """Maps are made of pixels as files store them, and packs hold pictures upright."""
+    picture(tmp_path, "p", 96, 72, True, 5)
+    image = Image.open(tmp_path / "p.png")
+    image.getexif()[0x0112] = orientation
+    image.save(tmp_path / "p.png", exif=image.getexif())
+    photographs = packed(tmp_path, tmp_path / "out" / "pack")
+    assert photographs.index["entries"] == [[0, *((72, 96) if orientation < 5 else (96, 72))]]
+    x = photographs.crops(Draws(0, 1, 4), 64, labels=True)
+    assert torch.equal(x[:, 0], 20 * x[:, 3])
+
+
 def test_labels_shrink_to_labels(tmp_path: Path) -> None:
     picture(tmp_path, "p", 256, 256, True, 1, area=32)
     photographs = packed(tmp_path, tmp_path / "out" / "pack")

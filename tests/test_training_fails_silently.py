@@ -1,5 +1,7 @@
 """Hazards: a dead training burns its hours, a wrong checkpoint is trained on, cut checkpoints are joined wrong."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -128,6 +130,38 @@ def test_crops_show_pictures_as_they_are(tmp_path):
     windows = {picture[y : y + 64, x : x + 64].tobytes(): False for y in range(17) for x in range(37)}
     windows |= {picture[y : y + 64, x : x + 64][:, ::-1].tobytes(): True for y in range(17) for x in range(37)}
     assert {windows[c.tobytes()] for c in crops} == {False, True}
+
+
+def test_packs_hold_what_the_codec_would_be_given(tmp_path):
+    """16-bit greys are no white squares, and hidden colours of transparent pixels do not show; strangers are counted.
+    """
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(np.full((64, 64), 257 * 90, np.uint16)).save(folder / "a.png")
+    Image.new("RGBA", (64, 64), (200, 0, 0, 0)).save(folder / "b.png")
+    Image.new("L", (64, 80), 7).save(folder / "c.jpg", exif=turned_right())
+    (folder / "d.txt").write_text("no picture")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index = pack(folder, tmp_path / "p")
+    assert index["names"] == ["a.png", "b.png", "c.jpg"] and index["skipped"] == 1
+    photographs = Photographs(tmp_path / "p")
+    assert photographs.index["entries"][2][1:] == [64, 80]
+    starts = [offset for offset, _, _ in photographs.index["entries"]]
+    assert [photographs.flat[start : start + 3].tolist() for start in starts] == [[90] * 3, [255] * 3, [7] * 3]
+
+
+def test_phones_photographs_are_packed(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="needs intaglio[heic]")
+    (tmp_path / "in").mkdir()
+    heif.from_pillow(Image.new("RGB", (64, 96), (10, 200, 30))).save(tmp_path / "in" / "a.heic")
+    assert pack(tmp_path / "in", tmp_path / "p")["skipped"] == 0
+
+
+def turned_right():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
 
 
 def test_zoomed_crops_are_shrunk_and_stay_in_range(tmp_path):

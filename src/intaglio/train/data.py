@@ -4,7 +4,8 @@ The pack is a pair of files: `NAME.u8` (all pictures, RGB, one after another) an
 A GPU holds all of it as one tensor; on a CPU it is a memory map. Either way a batch is one gather, so the network
 never waits for an image decoder.
 
-A picture NAME.jpg (or .webp, ...) may have a label map NAME.labels.png beside it, of class ids (0..254) in one channel.
+A picture NAME.jpg (or .webp, ...) may have a label map NAME.labels.png beside it, of class ids (0..254) in one channel;
+as for `intaglio encode`, a label for every pixel as the file stores them, which the pack turns along with its picture.
 Where there is one, a third file, `NAME.ids`, holds a byte for every pixel of the pack, 255 where there is no label.
 """
 
@@ -16,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from .. import selection
-from ..errors import BadInput
+from ..errors import BadInput, IntaglioError
+from ..upright import turned, upright
 from .draws import Draws
 
 LABELS = ".labels.png"
@@ -45,17 +47,17 @@ def pack(folder: Path, out: Path) -> dict:
     with part.open("wb") as sink, ids_part.open("wb") as ids_sink:
         for path in files:
             try:
-                with Image.open(path) as image:
-                    pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-            except Exception:  # a folder of strangers' files: whatever Pillow cannot read is skipped, and counted
+                image, orientation = upright(path)
+            except IntaglioError:  # a folder of strangers' files: whatever is no picture is skipped, and counted
                 skipped += 1
                 continue
+            pixels = np.asarray(image)
             if min(pixels.shape[:2]) < 64:
                 skipped += 1
                 continue
             sink.write(pixels.tobytes())
             if maps:
-                ids_sink.write(_ids(path.with_suffix(LABELS), maps, pixels.shape[:2]).tobytes())
+                ids_sink.write(_ids(path.with_suffix(LABELS), maps, orientation, pixels.shape[:2]).tobytes())
             entries.append([offset, pixels.shape[0], pixels.shape[1]])
             names.append(str(path.relative_to(folder)))
             offset += pixels.size
@@ -66,15 +68,17 @@ def pack(folder: Path, out: Path) -> dict:
     return index
 
 
-def _ids(path: Path, maps: set[Path], shape: tuple[int, int]) -> np.ndarray:
-    """The label map beside a picture of `shape`; 255 everywhere where there is none."""
+def _ids(path: Path, maps: set[Path], orientation: int, shape: tuple[int, int]) -> np.ndarray:
+    """The label map beside a picture that has been turned, and then is of `shape`; 255 everywhere where there is none.
+    """
     if path not in maps:
         return np.full(shape, NO_LABEL, np.uint8)
     ids = selection.read(path)
-    if ids.shape != shape or int(ids.max()) > NO_LABEL:
+    stored = shape if orientation < 5 else shape[::-1]  # from 5 on, EXIF's orientations swap the sides
+    if ids.shape != stored or int(ids.max()) > NO_LABEL:
         raise BadInput(f"{path}: is {ids.shape[1]} x {ids.shape[0]} with ids up to {ids.max()}; give one of the "
-                       f"picture's {shape[1]} x {shape[0]} with class ids up to 254")
-    return ids.astype(np.uint8)
+                       f"picture's {stored[1]} x {stored[0]} as it is stored, with class ids up to 254")
+    return np.asarray(turned(Image.fromarray(ids.astype(np.uint8)), orientation))
 
 
 class Photographs:
