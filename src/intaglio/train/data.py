@@ -1,6 +1,7 @@
 """Photographs for training: decoded once into one flat uint8 file, then cropped at random on the device that trains.
 
-The pack is a pair of files: `NAME.u8` (all pictures, RGB, one after another) and `NAME.json` (their sizes and offsets).
+The pack is a pair of files: `NAME.u8` (all pictures, RGB, one after another) and `NAME.json` (their sizes and offsets,
+and which files of which folder they were read from).
 A GPU holds all of it as one tensor; on a CPU it is a memory map. Either way a batch is one gather, so the network
 never waits for an image decoder.
 
@@ -23,14 +24,35 @@ from torch import Tensor
 from .. import selection
 from ..errors import BadInput, IntaglioError
 from ..upright import turned, upright
+from ..writing import write_bytes
 from .draws import Draws
 
 LABELS = ".labels.png"
 NO_LABEL = 255
 
 
+def files_of(folder: Path, out: Path) -> dict[str, list[int]]:
+    """The files below `folder` that a pack `out` is made of: their names in it, sizes in bytes, times in ns."""
+    ours = out.parent.resolve() if folder.resolve() in out.resolve().parent.parents else None
+    found = (p for p in folder.rglob("*") if p.is_file())
+    if ours is not None:  # a run's folder in that of its photographs: its packs and strips are none of them
+        found = (p for p in found if ours not in p.resolve().parents)
+    return {str(p.relative_to(folder)): [(s := p.stat()).st_size, s.st_mtime_ns] for p in sorted(found)}
+
+
+def is_current(out: Path, folder: Path) -> bool:
+    """Whether there is a pack `out` that was made of the very files that `folder` holds. One whose index does not say
+    what it was made of (older ones) is taken to be."""
+    try:
+        index = json.loads(out.with_suffix(".json").read_text())
+        return "files" not in index or index["files"] == files_of(folder, out)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def pack(folder: Path, out: Path) -> dict:
-    """Decode every readable picture below `folder` into `out`.u8 and `out`.json. Returns the index.
+    """Decode every readable picture below `folder` into `out`.u8 and `out`.json, in place of a pack that is there.
+    Returns the index.
 
     Pictures smaller than 64 pixels on a side, and files that are no picture, are skipped and counted in the index
     under `skipped`; label maps are no pictures of their own. A map that does not fit its picture is a BadInput.
@@ -38,7 +60,8 @@ def pack(folder: Path, out: Path) -> dict:
     if not folder.is_dir():
         raise BadInput(f"{folder}: is no folder; give the folder that holds the photographs")
     entries, names, skipped, offset = [], [], 0, 0
-    files = sorted(p for p in folder.rglob("*") if p.is_file())  # before the pack itself appears among them
+    made_of = files_of(folder, out)  # before the pack itself appears among them, and as they are now
+    files = [folder / name for name in made_of]
     maps = {p for p in files if p.name.endswith(LABELS)}
     files = [p for p in files if p not in maps]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -61,10 +84,16 @@ def pack(folder: Path, out: Path) -> dict:
             entries.append([offset, pixels.shape[0], pixels.shape[1]])
             names.append(str(path.relative_to(folder)))
             offset += pixels.size
-    index = {"entries": entries, "names": names, "skipped": skipped, "pixels": offset // 3}
-    part.rename(out.with_suffix(".u8"))
-    ids_part.rename(out.with_suffix(".ids")) if maps else ids_part.unlink()
-    out.with_suffix(".json").write_text(json.dumps(index))
+    index = {"entries": entries, "names": names, "skipped": skipped, "pixels": offset // 3,
+             "folder": str(folder.resolve()), "files": made_of}
+    out.with_suffix(".json").unlink(missing_ok=True)  # until all is there, there is no pack
+    part.replace(out.with_suffix(".u8"))
+    if maps:
+        ids_part.replace(out.with_suffix(".ids"))
+    else:
+        ids_part.unlink()
+        out.with_suffix(".ids").unlink(missing_ok=True)  # of the pack before
+    write_bytes(out.with_suffix(".json"), json.dumps(index).encode())
     return index
 
 

@@ -13,7 +13,7 @@ from ..errors import BadInput
 from ..recipes import recipe as named
 from ..writing import write_bytes
 from . import checkpoint, parallel
-from .data import Photographs, pack
+from .data import Photographs, is_current, pack
 from .loop import Options, Trainer
 from .recipe import Recipe
 
@@ -21,17 +21,30 @@ RESERVE_SHARE, RESERVE_MINUTES = 0.15, 2.0  # of a time box so much, but no more
 PICTURES = 640  # crops that a package's tables are counted on
 
 
-def prepare(data: Path, out: Path) -> Path:
+def prepare(data: Path, out: Path, resume: bool = False, name: str = "photographs") -> Path:
     """The pack to train on: `data` itself if it is one (NAME for NAME.u8 and NAME.json), else that of the folder
-    `data`, which is made in `out` on the first call. Raises BadInput."""
-    if data.with_suffix(".json").is_file() and data.with_suffix(".u8").is_file():
+    `data`, which is made in `out`, as `name`, unless it is there and the folder holds the same files still.
+
+    resume: a pack of other files is not replaced, but a BadInput, as is what is neither a folder nor a pack.
+    """
+    if _is_pack(data):
         return data
     if not data.is_dir():
         raise BadInput(f"{data}: is neither a folder of photographs nor a pack of them; give one with --data")
-    target = out / "photographs"
-    if not target.with_suffix(".json").is_file():
-        pack(data, target)
+    target = out / name
+    if is_current(target, data):
+        return target
+    if resume and _is_pack(target):
+        raise BadInput(f"{data}: holds other files than this run was trained on; go on with those (--data {target}), "
+                       "or start a run of its own with another --out")
+    if out.resolve() == data.resolve():
+        raise BadInput(f"{out}: holds the photographs themselves; give a folder of its own for what is made of them")
+    pack(data, target)
     return target
+
+
+def _is_pack(data: Path) -> bool:
+    return data.with_suffix(".json").is_file() and data.with_suffix(".u8").is_file()
 
 
 def change(recipe: Recipe, **numbers: Any) -> Recipe:
@@ -76,7 +89,7 @@ def train(name: str, data: Path, options: Options, threads: int | None = None, *
     try:
         if rank == 0:
             options.out.mkdir(parents=True, exist_ok=True)
-            source = prepare(data, options.out)
+            source = prepare(data, options.out, options.resume)
         parallel.wait(world)
         source = source if rank == 0 else prepare(data, options.out)
         photographs = Photographs(source, device)
@@ -107,6 +120,8 @@ def export(run: Path, data: Path, target: Path | None, pictures: int = PICTURES)
     recipe = change(named(state["recipe"]), width=state.get("numbers", {}).get("width") or None)
     network = recipe.network()
     checkpoint.fill(network, state["ema"], source)
-    photographs = Photographs(prepare(data, source.parent))
+    own = source.parent / "photographs"  # the run's, which it may yet be resumed on
+    name = "counted" if _is_pack(own) and not is_current(own, data) else own.name
+    photographs = Photographs(prepare(data, source.parent, name=name))
     target = target or source.parent / f"{recipe.name}.itgm"
     write(recipe, network.eval(), photographs, state["training"], target, pictures)
