@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from intaglio.errors import BadInput
 from intaglio.train import checkpoint, run
 from intaglio.train.data import Photographs, is_current
+from intaglio.train.loop import Options
 from intaglio.train.run import prepare
 
 
@@ -90,6 +92,30 @@ def test_an_export_counts_the_photographs_that_it_is_given(
         run.export(out / "last.pt", data, None)
     assert counted == [["z.png"], ["a.png", "more/b.png"], ["a.png", "more/b.png"]]
     assert is_current(own, folder)
+
+
+def test_every_process_has_the_photographs_on_its_own_gpu(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[object] = []
+
+    class Enough(Exception):
+        """What follows needs the GPU."""
+
+    def placed(pack: Path, device: str) -> None:
+        places.append(device)
+        raise Enough
+
+    monkeypatch.setattr(run, "device_of", lambda name: "cuda")
+    monkeypatch.setattr(run.parallel, "join", lambda: (0, 3, 1))
+    monkeypatch.setattr(torch.cuda, "set_device", places.append)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda name: None)
+    for flag in ("allow_tf32", "benchmark"):  # which train() sets for good
+        monkeypatch.setattr(torch.backends.cudnn, flag, getattr(torch.backends.cudnn, flag))
+    monkeypatch.setattr(run, "Photographs", placed)
+    with pytest.raises(Enough):
+        run.train("vae", folder, Options(tmp_path / "out", steps=1), threads=torch.get_num_threads())
+    assert places == [3, "cuda:3"]
 
 
 def test_packs_that_do_not_say_what_they_were_made_of_are_used(folder: Path, tmp_path: Path) -> None:

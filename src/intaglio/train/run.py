@@ -18,10 +18,11 @@ from .loop import Options, Trainer
 from .recipe import Recipe
 
 RESERVE_SHARE, RESERVE_MINUTES = 0.15, 2.0  # of a time box so much, but no more, is left for the export
+PACK = "photographs"  # the name of a run's
 PICTURES = 640  # crops that a package's tables are counted on
 
 
-def prepare(data: Path, out: Path, resume: bool = False, name: str = "photographs") -> Path:
+def prepare(data: Path, out: Path, resume: bool = False, name: str = PACK) -> Path:
     """The pack to train on: `data` itself if it is one (NAME for NAME.u8 and NAME.json), else that of the folder
     `data`, which is made in `out`, as `name`, unless it is there and the folder holds the same files still.
 
@@ -85,14 +86,17 @@ def train(name: str, data: Path, options: Options, threads: int | None = None, *
         raise BadInput(f"{options.out}: holds a run already; go on with it (--resume) or choose another --out")
     if options.resume and not last.exists():
         raise BadInput(f"{options.out}: holds no run to resume (no last.pt); leave --resume out to start one")
-    rank, _, world = parallel.join()
+    rank, local, world = parallel.join()
     try:
+        if device == "cuda":  # its own, for whatever names none
+            torch.cuda.set_device(local)
         if rank == 0:
             options.out.mkdir(parents=True, exist_ok=True)
             source = prepare(data, options.out, options.resume)
         parallel.wait(world)
-        source = source if rank == 0 else prepare(data, options.out)
-        photographs = Photographs(source, device)
+        if rank:
+            source = data if _is_pack(data) else options.out / PACK
+        photographs = Photographs(source, f"cuda:{local}" if device == "cuda" else device)
         minutes = options.minutes - min(RESERVE_MINUTES, RESERVE_SHARE * options.minutes)
         trainer = Trainer(recipe, photographs, dataclasses.replace(options, device=device, minutes=minutes))
         trainer.run()
@@ -120,7 +124,7 @@ def export(run: Path, data: Path, target: Path | None, pictures: int = PICTURES)
     recipe = change(named(state["recipe"]), width=state.get("numbers", {}).get("width") or None)
     network = recipe.network()
     checkpoint.fill(network, state["ema"], source)
-    own = source.parent / "photographs"  # the run's, which it may yet be resumed on
+    own = source.parent / PACK  # the run's, which it may yet be resumed on
     name = "counted" if _is_pack(own) and not is_current(own, data) else own.name
     photographs = Photographs(prepare(data, source.parent, name=name))
     target = target or source.parent / f"{recipe.name}.itgm"
