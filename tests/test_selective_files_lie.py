@@ -318,6 +318,20 @@ def test_a_folder_of_maps_is_taken_by_name(model: Package, photo: np.ndarray, fo
     assert call("encode", tmp_path / "c.png", *rest) == 1  # there is no c.labels.png
 
 
+def test_a_folder_of_maps_has_the_subfolders_of_the_photographs(
+    model: Package, photo: np.ndarray, folder: Path, tmp_path: Path
+) -> None:
+    """Two photographs of one name have a map each, as `intaglio labels PHOTOS -o MAPS` leaves them."""
+    photos, maps, out = (tmp_path / name for name in ("photos", "maps", "out"))
+    for name, pixels, ids in (("one/a", photo, MAP), ("two/a", photo[::-1], MAP[::-1])):
+        for base, end, array in ((photos, ".png", pixels), (maps, ".labels.png", ids)):
+            (base / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(base / f"{name}{end}")
+    assert call("encode", photos, "-o", out, "--model", folder / "m.itgm", "--labels", maps) == 0
+    assert (out / "one" / "a.itg").read_bytes() == intaglio.encode(photo, model=model, labels=MAP)
+    assert (out / "two" / "a.itg").read_bytes() == intaglio.encode(photo[::-1].copy(), model=model, labels=MAP[::-1])
+
+
 def test_the_command_line_refuses_in_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["encode", folder / "photo.png", "-o", folder / "x.itg", "--model", folder / "m.itgm"]
     for options, sentence in (

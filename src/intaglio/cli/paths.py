@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PIL import Image
 
@@ -19,11 +19,13 @@ _NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "ITG", "MPEG", "WMF"}
 
 @dataclass(frozen=True)
 class Job:
-    """One file to work on. `source` and `target` are paths or `-`; a job with a `problem` fails with that sentence."""
+    """One file to work on. `source` and `target` are paths or `-`; a job with a `problem` fails with that sentence.
+    `below`: the path of the source below the folder that the user named, or its own name."""
 
     source: str
     target: str | None = None
     problem: str | None = None
+    below: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -50,13 +52,13 @@ def plan(inputs: Sequence[str], output: str | None, suffixes: frozenset[str], ne
             seen.add(os.path.abspath(entry[0]))
             found.append(entry)
     if new is None:
-        return [Job(source, None, problem) for source, _, problem in found]
+        return [Job(source, None, problem, relative) for source, relative, problem in found]
     into = _into_folder(inputs, output)
     jobs: dict[str, Job] = {}  # by target
     failed = []
     for source, relative, problem in found:
         target = _target(source, relative, output, into, suffixes, new)
-        job = Job(source, target, problem or _clash(source, target, jobs.get(_key(target))))
+        job = Job(source, target, problem or _clash(source, target, jobs.get(_key(target))), relative)
         if job.problem is None:
             jobs.setdefault(_key(target), job)
         else:

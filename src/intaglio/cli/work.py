@@ -27,10 +27,11 @@ _BAND = 256  # rows at a time in `psnr`
 
 
 def encode(job: Job, progress: Progress, overwrite: bool, options: dict[str, Any]) -> Outcome:
-    """One picture to one .itg file; `options` are those of codec.encode, but that `labels` may be a folder of maps."""
+    """One picture to one .itg file; `options` are those of codec.encode, but that `labels` may be a folder of maps,
+    with the subfolders of the pictures."""
     _check_target(job.target, overwrite)
     if options.get("labels") is not None and os.path.isdir(options["labels"]):
-        stem = os.path.splitext(os.path.basename(job.source))[0]
+        stem = os.path.splitext(job.below)[0]
         options = {**options, "labels": os.path.join(options["labels"], stem + LABELS)}
     started = time.perf_counter()
     data = codec.encode(_source(job), progress=progress, **options)
