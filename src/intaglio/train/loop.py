@@ -8,6 +8,8 @@ over the processes and clipped, Adam; then every opponent learns from the same o
 from __future__ import annotations
 
 import math
+import signal
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from . import checkpoint, parallel
+from . import checkpoint, interruption, parallel
 from .alarms import Alarms, not_finite
 from .data import Photographs
 from .draws import Draws
@@ -45,9 +47,10 @@ class Options:
 
 
 class Trainer:
-    """A training in progress. `run` goes to the end of the box; `step` does one step."""
+    """A training in progress. `run` goes to the end of the box; `step` does one step. The box counts from `began`
+    (time.monotonic()) on, or from the end of the preparations where that is None."""
 
-    def __init__(self, recipe: Recipe, photographs: Photographs, options: Options):
+    def __init__(self, recipe: Recipe, photographs: Photographs, options: Options, began: float | None = None):
         self.recipe, self.photographs, self.options = recipe, photographs, options
         self.rank, local, self.world = parallel.join()
         self.device = torch.device(f"cuda:{local}" if options.device == "cuda" else options.device)
@@ -84,15 +87,16 @@ class Trainer:
         # a run of a few steps, as in a rehearsal, must reach the generator too
         self.head_start = int(min(recipe.head_start, options.steps / 4))
         self.warm_up = int(min(recipe.warm_up, options.steps / 4))
-        self.began = time.monotonic()
+        self.began = time.monotonic() if began is None else began
 
     # -- one step --
 
-    def share(self) -> float:
-        """How much of the run is over, 0..1: of its time box or of its steps, whichever is further."""
+    def share(self, stop: bool = False) -> float:
+        """How much of the run is over, 0..1: of its time box or of its steps, whichever is further. Infinite in every
+        process where the first one is to `stop`."""
         spent = self.elapsed + time.monotonic() - self.began
         done = max(spent / (60 * self.options.minutes), self.step_count / self.options.steps)
-        return parallel.agree(done, self.world, self.device)
+        return parallel.agree(math.inf if stop else done, self.world, self.device)
 
     def step(self, share: float) -> tuple[Outputs, dict[str, Tensor]]:
         """One step at `share` of the run. Returns the outputs and what is to be logged."""
@@ -172,13 +176,34 @@ class Trainer:
     # -- the run --
 
     def run(self) -> None:
-        """Train to the end of the box. Every way out but a crash leaves a checkpoint."""
+        """Train to the end of the box, and leave a checkpoint.
+
+        Ctrl-C and SIGTERM end the run after the step that is under way, with a checkpoint of it, and then act as they
+        would have. Alarms (Stopped) and crashes save nothing: the last checkpoint stands. Raises BadInput where the box
+        is over before the first step.
+        """
+        self.options.out.mkdir(parents=True, exist_ok=True)
+        with interruption.noted() as told:
+            stopped = self._steps(told)
+            if not self.step_count and not stopped:
+                raise BadInput("the time box was over before the first step; give it more --minutes")
+            if self.rank == 0 and self.step_count:
+                self.save()
+        if told or stopped:
+            if self.rank == 0 and self.step_count:
+                print(f"step {self.step_count}: stopped; {self.options.out / 'last.pt'} is of this step, and --resume "
+                      "goes on from it", file=sys.stderr)
+            signal.raise_signal(told[0] if told else signal.SIGINT)  # another process may have been told, and not this
+        if self.rank == 0:
+            self.show()
+
+    def _steps(self, told: list[int]) -> bool:
+        """Steps to the end of the box, or until the first process is told to stop; whether it was that."""
         options = self.options
-        options.out.mkdir(parents=True, exist_ok=True)
         journal = Journal(options.out, self.pixels) if self.rank == 0 else None
         saved = shown = logged = time.monotonic()
         try:
-            while (share := self.share()) < 1:
+            while (share := self.share(bool(told))) < 1:
                 out, logs = self.step(share)
                 now = time.monotonic()
                 if journal is not None:
@@ -197,9 +222,7 @@ class Trainer:
         finally:
             if journal is not None:
                 journal.close()
-        if self.rank == 0:
-            self.save()
-            self.show()
+        return share == math.inf
 
     def averaged(self) -> nn.Module:
         """The network with its averaged weights, on the CPU: what is exported and shown."""
