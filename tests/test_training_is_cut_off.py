@@ -12,6 +12,7 @@ from test_training_starts_wrong import EXAMPLES
 from tiny_recipe import Tiny
 
 from intaglio.errors import BadInput
+from intaglio.train import run as runs
 from intaglio.train.alarms import Stopped
 from intaglio.train.data import Photographs, pack
 from intaglio.train.loop import Options, Trainer
@@ -109,3 +110,20 @@ def test_a_box_that_is_over_before_the_first_step_is_a_sentence(data, tmp_path):
     with pytest.raises(BadInput, match="before the first step"):
         run.run()
     assert not (tmp_path / "last.pt").exists()
+
+
+def test_what_comes_before_the_first_step_is_inside_the_time_box(tmp_path, monkeypatch):
+    """Packing thousands of photographs takes minutes, which a scheduler counts."""
+    prepare = runs.prepare
+    monkeypatch.setattr(runs, "prepare", lambda *given: (prepare(*given), time.sleep(6))[0])
+    monkeypatch.setattr(runs, "named", lambda name: Tiny(fooling=0))
+    monkeypatch.setattr(runs, "write", lambda *given: None)
+    threads, start = torch.get_num_threads(), time.monotonic()
+    try:
+        runs.train("tiny", EXAMPLES, Options(tmp_path / "run", minutes=0.2), threads=threads)
+    finally:
+        torch.set_num_threads(threads)
+    spent = time.monotonic() - start
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["step"] > 0 and spent < 60 * 0.2 + 3, "the box, and not six seconds more"
+    assert 60 * 0.2 * 0.85 <= state["elapsed"] <= spent

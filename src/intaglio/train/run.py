@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,10 @@ def device_of(name: str) -> str:
 def train(name: str, data: Path, options: Options, threads: int | None = None, **numbers: Any) -> None:
     """Train the recipe `name`; leaves last.pt, log.jsonl, strips and the package NAME.itgm in options.out.
 
-    The package is made inside the time box: a part of it is kept back. Under torchrun, the first process writes.
+    All of it happens inside the time box, from packing the photographs on; a part of it is kept back for the package.
+    Under torchrun, the first process writes.
     """
+    began = time.monotonic()
     recipe = change(named(name), **numbers)
     device = device_of(options.device)
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -98,7 +101,7 @@ def train(name: str, data: Path, options: Options, threads: int | None = None, *
             source = data if _is_pack(data) else options.out / PACK
         photographs = Photographs(source, f"cuda:{local}" if device == "cuda" else device)
         minutes = options.minutes - min(RESERVE_MINUTES, RESERVE_SHARE * options.minutes)
-        trainer = Trainer(recipe, photographs, dataclasses.replace(options, device=device, minutes=minutes))
+        trainer = Trainer(recipe, photographs, dataclasses.replace(options, device=device, minutes=minutes), began)
         trainer.run()
         if rank == 0:
             write(recipe, trainer.averaged(), photographs, trainer.training(), options.out / f"{recipe.name}.itgm")
