@@ -159,7 +159,7 @@ def shared_budget(steps: int, warm: Path, photographs: Photographs, judge: Judge
     held_out = hashlib.sha256()
     for picture in judge.pictures:
         held_out.update(f"{picture.shape}".encode() + picture.tobytes())
-    index = json.dumps(photographs.index, sort_keys=True).encode()
+    index = json.dumps([photographs.index[key] for key in ("names", "entries")]).encode()
     return {"steps": steps, "held_out": len(judge.pictures), "pictures": held_out.hexdigest()[:16],
             "warm": start.hexdigest()[:16], "photographs": hashlib.sha256(index).hexdigest()[:16]}
 
