@@ -34,6 +34,7 @@ from running import call, noise, one_sentence
     "decode a.itg --device abacus",
     "decode a.itg --realism nan",
     "roundtrip a.png --keep-itg",
+    "train vae --data . --steps 1 --seed 100000000000000000000",
     "frobnicate a.png",
 ])
 def test_usage(line, tmp_path, monkeypatch, capsys, tiny_model):

@@ -55,8 +55,8 @@ def select(
 
     label_map: what `read` takes, of the picture's shape; a smaller or larger one is stretched. keep: None (nothing); or
     a mask, as for roi; or boxes (x, y, width, height), or one; or a mapping of any of `boxes`, `mask` and `classes`
-    (names or ids, of classes or instances), whose union is kept. A latent, 16x16 pixels, is kept where any of its
-    pixels is to be.
+    (names or ids, of classes or instances; or one), whose union is kept. A latent, 16x16 pixels, is kept where any of
+    its pixels is to be.
     names: of the classes that the model knows, by id. cell: pixels along a side of a stored label, one of LABEL_SIDES.
     Raises BadInput or TooLarge.
     """
@@ -69,13 +69,13 @@ def select(
     wanted = np.zeros((layout.height, layout.width), bool)
     for kind, value in _asked(keep).items():
         if kind == "boxes":
-            for x, y, w, h in (_box(b, layout) for b in value):
+            for x, y, w, h in (_box(b, layout) for b in _several(kind, value)):
                 wanted[y : y + h, x : x + w] = True
         elif kind == "mask":
             mask = pictures.load_mask(value, max_pixels=max_pixels)
             wanted |= np.asarray(mask.resize((layout.width, layout.height), Image.Resampling.NEAREST)) > 127
         elif kind == "classes":
-            chosen = [_class(c, names) for c in value]
+            chosen = [_class(c, names) for c in ([value] if isinstance(value, (str, int)) else _several(kind, value))]
             wanted |= np.isin(ids, chosen) | np.isin(classes, [c for c in chosen if c < INSTANCES])
     keep_side = finest(layout, KEEP_SIDES)
     kept = np.asarray(_squares(wanted, keep_side, layout).any((1, 3)))
@@ -99,6 +99,13 @@ def _asked(keep: Any) -> Mapping[str, Any]:
     return {"mask": keep}
 
 
+def _several(kind: str, value: Any) -> list[Any]:
+    try:
+        return list(value)
+    except TypeError:
+        raise BadInput(f"the {kind} to keep are {value!r}; give a list of {kind}") from None
+
+
 def _box(box: Any, layout: Layout) -> tuple[int, int, int, int]:
     try:
         x, y, w, h = (operator.index(v) for v in box)
@@ -115,7 +122,7 @@ def _class(given: Any, names: Sequence[str]) -> int:
         return names.index(str(given))
     try:
         number = int(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadInput(f"no class is called {given!r}; the model knows {', '.join(names)}") from None
     if not 0 <= number < len(names) * INSTANCES or len(names) <= number < INSTANCES:
         raise BadInput(f"there is no class {number}; the model knows 0 to {len(names) - 1}")

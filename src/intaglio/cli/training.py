@@ -29,7 +29,7 @@ Crop = Annotated[Optional[int], typer.Option("--crop", help="Their side, a multi
 Width = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "--width", help="Channels of the first layer; all others scale along (papers' systems).", show_default=False)]
 Rate = Annotated[Optional[float], typer.Option("--rate", help="The largest learning rate.")]  # noqa: UP045
-Seed = Annotated[int, typer.Option("--seed", min=0)]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1)]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")]
 Half = Annotated[bool, typer.Option("--bfloat16", help="Autocast, outside the prior. For GPUs: CPUs lose by it.")]
 Compile = Annotated[bool, typer.Option("--compile", help="A quarter faster, after minutes of compiling.")]
