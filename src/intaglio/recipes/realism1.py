@@ -5,11 +5,14 @@ entry and exit (`nn.transforms.Dialled`). The encoder, the prior and the decoder
 file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a
 batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
-    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c adversarial)
+    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c adversarial + d lattice)
 
 Every term sees the picture with its grain, whose strength is fixed: where noise is there already, the network need not
 feign it by a pattern of its own. The dial is a path through the space of networks, trained all along it, and not a
 blend of two pictures.
+
+The lattice term (`losses.lattice`) holds down what repeats from square to square of flat places: a critic that asks for
+texture where the latents are zero gets the same few dots in every square.
 
 The discriminator judges patches at several scales, shown local contrast and told the latent. It learns alone first
 (`head_start`). What other architectures and normalisations give at the same budget: `runs/ablate.sh` and docs/log.md.
@@ -26,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
+from ..losses.lattice import lattice
 from ..losses.mobilenet import MobileNetDistance
 from ..losses.vgg import VGGDistance
 from ..nn.codec import STEPS, Codec, rate_weight
@@ -59,10 +63,11 @@ class Realism1(Intaglio1):
     batch: int = 6
     rate: float = 5e-4
     kept: float = 0.25  # share of the MSE's weight that is left at r = 1
-    vgg: float = 0.6  # weights at r = 1, of losses that are relative to the features' own energy
-    mobilenet: float = 0.2
+    vgg: float = 1.0  # weights at r = 1, of losses that are relative to the features' own energy
+    mobilenet: float = 0.3
+    lattice: float = 0.3  # in grey levels squared
     grain: float = 3.5  # grey levels at q = 0 and r = 1; 1.8 at q 24
-    fooling: float = 0.6
+    fooling: float = 0.7
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
@@ -136,6 +141,7 @@ class Realism1(Intaglio1):
             Term("mse", weighted_mse, lambda out: normaliser(out) * (1 - (1 - self.kept) * dial(out))),
             Term("vgg", self._glimpsed, lambda out: self.vgg * dial(out)),
             Term("mobilenet", self._mobilenet_distance, lambda out: self.mobilenet * dial(out)),
+            Term("lattice", lambda out: lattice(out.x_hat, out.x), lambda out: self.lattice * dial(out)),
         ]
 
     def opponents(self) -> dict[str, Opponent]:
