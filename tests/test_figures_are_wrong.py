@@ -119,6 +119,34 @@ def test_benchmark_measures_the_real_file(tiny_model):
     assert kodak.measure(PHOTO, "intaglio", 20, str(tiny_model), 0.0)[0] < 1
 
 
+@pytest.mark.parametrize(("words", "says"), [
+    (["nowhere"], "no pictures there"), (["small"], "small.png: is 200 x 100"), (["broken"], "broken.png"),
+    (["photos", "--codecs", "jpeg,jxl"], "'jxl'; there are jpeg, webp, avif"), (["photos", "--realism", "2"], "0 to 1"),
+    (["photos", "--jobs", "0"], "--jobs 0"), (["photos", "--model", "none.itgm"], "none.itgm"),
+    (["photos", "--json", "none/out.json"], "no such folder"),
+])
+def test_what_cannot_be_benchmarked_is_a_sentence_before_the_work(tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    for name in ("small", "broken", "photos"):
+        Path(name).mkdir()
+    Image.new("RGB", (200, 100)).save("small/small.png")
+    Image.new("RGB", (176, 176)).save("photos/fine.png")
+    Path("broken/broken.png").write_bytes(b"no picture")
+    monkeypatch.setattr(kodak, "curve", lambda *given: pytest.fail("work began"))
+    monkeypatch.setattr(sys, "argv", ["kodak", *words])
+    with pytest.raises(SystemExit) as left:
+        kodak.main()
+    assert str(left.value.code).startswith("error: ") and says in left.value.code and "\n" not in left.value.code
+
+
+def test_a_bd_rate_that_there_is_not_does_not_cost_the_others():
+    rows = [{"bpp": 0.1 * 2**i, "psnr": 28.0 + 2 * i, "ms_ssim": 0.9 + 0.02 * i} for i in range(4)]
+    better = [{**r, "psnr": r["psnr"] + 50} for r in rows]
+    found = kodak.deltas({"intaglio": rows, "webp": rows, "jpeg": better})
+    assert list(found) == ["webp", "jpeg"] and found["webp"]["psnr"] == pytest.approx(0)
+    assert "in common" in found["jpeg"]["psnr"] and found["jpeg"]["ms_ssim"] == pytest.approx(0)
+
+
 @pytest.mark.slow
 def test_benchmarks_run_as_their_text_says(tmp_path, tiny_model):
     Image.open(PHOTO).convert("RGB").crop((0, 0, 200, 176)).save(tmp_path / "one.png")

@@ -3,7 +3,7 @@
     python -m intaglio.bench.kodak PHOTOS [--model PACKAGE] [--codecs jpeg,webp,avif] [--json OUT.json]
 
 Prints mean bpp, PSNR and MS-SSIM at each setting, and the BD-rate of intaglio against every other codec: over the mean
-curves, qualities that the other codec reaches between 0.15 and 0.6 bpp.
+curves, qualities that the other codec reaches between 0.1 and 0.8 bpp.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .. import codec, pictures
+from .. import codec, package, pictures
+from ..errors import BadInput, IntaglioError
 from ..metrics.fidelity import ms_ssim, psnr
+from ..writing import write_bytes
 from .bd import bd_rate
 
 RANGE = (0.1, 0.8)
+LEAST = 176  # pixels of a side that MS-SSIM needs
 SETTINGS: dict[str, tuple[dict, list[int]]] = {
     "jpeg": ({"format": "JPEG", "optimize": True, "subsampling": "4:2:0"}, [5, 10, 15, 20, 30, 40, 50, 65, 80]),
     "webp": ({"format": "WEBP", "method": 6}, [0, 5, 15, 30, 50, 70, 85, 93]),
@@ -63,6 +66,58 @@ def curve(name: str, files: list[Path], model: str | None, realism: float, pool:
     return rows
 
 
+def chosen(photos: Path) -> list[Path]:
+    """The pictures of a folder, all of which can be read and measured. Raises BadInput."""
+    inside = photos.iterdir() if photos.is_dir() else ()
+    files = sorted(f for f in inside if f.suffix.lower() in (".png", ".webp", ".jpg", ".avif"))
+    if not files:
+        raise BadInput(f"{photos}: no pictures there; give a folder of PNG, WebP, JPEG or AVIF files")
+    for file in files:
+        width, height = pictures.load(file).image.size
+        if min(width, height) < LEAST:
+            raise BadInput(f"{file}: is {width} x {height}, and MS-SSIM needs {LEAST} pixels a side; take it out")
+    return files
+
+
+def deltas(curves: dict[str, list[dict]]) -> dict[str, dict[str, float | str]]:
+    """BD-rates of intaglio against every other codec, in percent, by metric; or the sentence why there is none."""
+    result: dict[str, dict[str, float | str]] = {}
+    for name in curves.keys() - {"intaglio"}:
+        result[name] = {}
+        for key, quality in (("psnr", lambda r: r["psnr"]), ("ms_ssim", lambda r: -10 * math.log10(1 - r["ms_ssim"]))):
+            try:
+                anchor, test = ([(r["bpp"], quality(r)) for r in curves[c]] for c in (name, "intaglio"))
+                result[name][key] = bd_rate(anchor, test, RANGE)
+            except ValueError as error:
+                result[name][key] = str(error)
+    return {name: result[name] for name in curves if name in result}
+
+
+def run(a: argparse.Namespace) -> None:
+    """Everything that can be wrong is found before the first file is made. Raises IntaglioError."""
+    names = [*dict.fromkeys(["intaglio", *filter(None, a.codecs.split(","))])]
+    if unknown := [n for n in names if n != "intaglio" and n not in SETTINGS]:
+        raise BadInput(f"no codec here is called {unknown[0]!r}; there are {', '.join(SETTINGS)}")
+    if not 0 <= a.realism <= 1:
+        raise BadInput(f"--realism {a.realism:g}: give a number from 0 to 1")
+    if a.jobs < 1:
+        raise BadInput(f"--jobs {a.jobs}: give 1 or more")
+    if a.json and not a.json.resolve().parent.is_dir():
+        raise BadInput(f"--json {a.json}: there is no such folder")
+    package.resolve(a.model)
+    files = chosen(a.photos)
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        curves = {name: curve(name, files, a.model, a.realism, pool) for name in names}
+    found = deltas(curves)
+    for name, pairs in found.items():
+        said = ", ".join(f"{label} {v:+.1f}%" if isinstance(v := pairs[key], float) else f"{label}: {v}"
+                         for key, label in (("psnr", "PSNR"), ("ms_ssim", "MS-SSIM")))
+        print(f"BD-rate against {name}, {RANGE[0]} to {RANGE[1]} bpp: {said}")
+    if a.json:
+        text = json.dumps({"pictures": len(files), "curves": curves, "bd_rate": found}, indent=1) + "\n"
+        write_bytes(a.json, text.encode())
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("photos", type=Path)
@@ -72,25 +127,10 @@ def main() -> None:
     p.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; each computes on one thread")
     p.add_argument("--json", type=Path)
     a = p.parse_args()
-    files = sorted(f for f in a.photos.iterdir() if f.suffix.lower() in (".png", ".webp", ".jpg", ".avif"))
-    if not files:
-        sys.exit(f"{a.photos}: no pictures there; give a folder of PNG, WebP, JPEG or AVIF files")
-    names = ["intaglio", *filter(None, a.codecs.split(","))]
-    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        curves = {name: curve(name, files, a.model, a.realism, pool) for name in names}
-    deltas = {}
-    for name, rows in curves.items():
-        if name == "intaglio":
-            continue
-        pairs = {}
-        for key, quality in (("psnr", lambda r: r["psnr"]), ("ms_ssim", lambda r: -10 * math.log10(1 - r["ms_ssim"]))):
-            anchor, test = ([(r["bpp"], quality(r)) for r in c] for c in (rows, curves["intaglio"]))
-            pairs[key] = bd_rate(anchor, test, RANGE)
-        deltas[name] = pairs
-        print(f"BD-rate against {name}, {RANGE[0]} to {RANGE[1]} bpp: "
-              f"PSNR {pairs['psnr']:+.1f}%, MS-SSIM {pairs['ms_ssim']:+.1f}%")
-    if a.json:
-        a.json.write_text(json.dumps({"pictures": len(files), "curves": curves, "bd_rate": deltas}, indent=1) + "\n")
+    try:
+        run(a)
+    except (IntaglioError, ValueError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
