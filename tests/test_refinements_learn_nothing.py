@@ -204,6 +204,19 @@ def test_samples_are_pixels_as_they_decode(tiny: Package, photographs: Photograp
     assert (x.min(), y.min()) == (256 * 16 // 190, 256 * 16 // 140) and x.max() == 256 * (189 - 16) // 190
 
 
+def test_more_samples_than_pixels_are_all_pixels_of_as_many_photographs(
+    tiny: Package, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--samples 1000000 must not leave photographs out for pixels that they do not have."""
+    area = (190 - 32) * (140 - 32)
+    monkeypatch.setattr(refine_data, "MOST", 2 * area + 1)
+    for pixels in (None, 10**30):
+        samples = refine_data.gather(tiny, photographs, [0, 3, 4], pixels, 1, threads=1)
+        assert (len(samples), samples.photographs) == (2 * area, 2)
+    late = refine_data.gather(tiny, photographs, [0, 3, 4], 10, 1, deadline=0.0, threads=1)
+    assert (len(late), late.photographs) == (10, 1), "what was not looked at is not counted"
+
+
 def test_photographs_that_say_when_to_stop_are_not_learned_from() -> None:
     fit, held = refine_data.split(20, 0.15, 3)
     assert len(held) == 3 and sorted([*fit, *held]) == list(range(20))
@@ -224,7 +237,8 @@ def test_the_command_refines_a_package(
     model = Package.read(run / f"{name}.itgm")
     assert model.plain == tiny.fingerprint != model.fingerprint and model.name == f"tiny+{name[6:]}"
     facts = model.card["refinement"]
-    assert facts["samples"] == 240 and facts["pixels"] == 5 * 240 and facts["held_out"]["photographs"] == 1
+    assert facts["samples"] == 240 and facts["pixels"] == 5 * 240 and facts["photographs"] == 5
+    assert facts["held_out"]["photographs"] == 1
     assert all(tiny.members[n] == model.members[n] for n in tiny.members)
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert 1 <= max(entry.get("step", 0) for entry in log) <= 20

@@ -69,11 +69,11 @@ def refine(package: Package, recipe: Refinement, photographs: Photographs, budge
     graph, facts = recipe.fit(fit, held, budget, log)
     card = {
         "percent": round(100 * float(package.card.get("realism", 0.0))), "kind": recipe.label,
-        "samples": recipe.samples or "all", "photographs": count, "pixels": len(fit), **facts,
+        "samples": recipe.samples or "all", "photographs": fit.photographs, "pixels": len(fit), **facts,
     }
     result = package.with_refinement(graph, card)
     before, after = _errors(result, held)
-    card["held_out"] = {"photographs": len(held_out), "rmse": round(before, 4), "refined": round(after, 4)}
+    card["held_out"] = {"photographs": held.photographs, "rmse": round(before, 4), "refined": round(after, 4)}
     log(card)
     name = f"{package.name.split('+')[0]}+{recipe.label}"
     result = result.with_refinement(graph, card)

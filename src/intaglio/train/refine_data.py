@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..codec import Encoder, decode
@@ -27,10 +28,11 @@ RIM = CELL  # of it is left out all around: the border of a crop is none of the 
 @dataclass(frozen=True)
 class Samples:
     """n pixels. seen: what the model sees of them, (n, 54) int16, as `intaglio.refine.features` gives it. wanted: the
-    mean over the channels of what is missing there, in grey levels, (n,) float32."""
+    mean over the channels of what is missing there, in grey levels, (n,) float32. photographs: of how many they are."""
 
     seen: NDArray[np.int16]
     wanted: NDArray[np.float32]
+    photographs: int = 0
 
     def __len__(self) -> int:
         return len(self.wanted)
@@ -49,7 +51,8 @@ def gather(
     package: Package, photographs: Photographs, which: Sequence[int] | NDArray[np.intp], pixels: int | None, seed: int,
     deadline: float = float("inf"), threads: int | None = None,
 ) -> Samples:
-    """Code a crop of each photograph of `which` at a random q, and take `pixels` of each at random (None: all).
+    """Code a crop of each photograph of `which` at a random q, and take `pixels` of each at random (None, or more than
+    it has: all).
 
     The crop lies on whole blocks, so that its pixels are where they would be in the whole photograph's grid; their
     absolute position is that in the photograph. No more photographs are taken than hold MOST pixels, and it ends early
@@ -57,9 +60,12 @@ def gather(
     """
     engine = runtime(package, "cpu", threads)
     realism = float(package.card.get("realism", 0.0))
-    each = (CROP - 2 * RIM) ** 2 if pixels is None else pixels
-    which = which[: max(1, MOST // each)]
-    seen, wanted, n = np.empty((len(which) * each, FEATURES), np.int16), np.empty(len(which) * each, np.float32), 0
+    each = CROP**2 if pixels is None else min(pixels, CROP**2)
+    sides = photographs.entries[torch.as_tensor(which), 1:].clamp_max(CROP) - 2 * RIM
+    ends = np.cumsum(np.minimum(sides.prod(1).numpy(), each))
+    which = which[: max(1, int(np.searchsorted(ends, MOST, "right")))]
+    most = int(ends[len(which) - 1])
+    seen, wanted, n, used = np.empty((most, FEATURES), np.int16), np.empty(most, np.float32), 0, 0
     for number in which:
         if n and time.monotonic() > deadline:
             break
@@ -79,5 +85,5 @@ def gather(
         steps = np.full(count, q)
         seen[n : n + count] = features(window, rows, columns, (left, top), (width, height), steps)
         wanted[n : n + count] = (crop[rows, columns].astype(np.float32) - decoded[rows, columns]).mean(1)
-        n += count
-    return Samples(seen[:n], wanted[:n])
+        n, used = n + count, used + 1
+    return Samples(seen[:n], wanted[:n], used)
