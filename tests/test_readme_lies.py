@@ -45,9 +45,22 @@ def test_the_python_examples_run(folder):
         assert done.returncode == 0, f"{code}\n{done.stderr}"
 
 
-def test_files_that_the_readme_names_exist():
-    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
-        assert (ROOT / target).exists(), target
+def linked(text):
+    """Files of this project that a page links or shows, be it at a heading of theirs, with a title or as HTML."""
+    found = re.findall(r"\]\(\s*<?([^)>\s]+)", text) + re.findall(r"""(?:src|href)=["']([^"']+)""", text)
+    found += re.findall(r"^\[[^]]+\]:\s*(\S+)", text, re.M)
+    return [t.split("#")[0] for t in found if not re.match(r"[a-z]+:|#", t)]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))])
+def test_files_that_the_pages_name_exist(page):
+    for target in linked((ROOT / page).read_text()):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_links_of_every_form_are_looked_at():
+    text = '[a](b.md) [c](d.md#e) ![f](g.png "h") <img src="i.png"> [j](#k) [l](https://m.org/n.md)\n[o]: p.md\n'
+    assert linked(text) == ["b.md", "d.md", "g.png", "i.png", "p.md"]
 
 
 def test_make_targets_that_the_readme_names_exist():
