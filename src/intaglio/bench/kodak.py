@@ -1,6 +1,6 @@
 """Rate and distortion of a model package beside Pillow's JPEG, WebP and AVIF, over a folder of pictures, real files.
 
-    python -m intaglio.bench.kodak PHOTOS [--model PACKAGE] [--codecs jpeg,webp,avif] [--json OUT.json]
+    python -m intaglio.bench.kodak PHOTOS [--model PACKAGE] [--codecs jpeg,webp,avif] [--tune psnr] [--json OUT.json]
 
 Prints mean bpp, PSNR and MS-SSIM at each setting, and the BD-rate of intaglio against every other codec: over the mean
 curves, qualities that the other codec reaches between 0.1 and 0.8 bpp.
@@ -40,11 +40,13 @@ SETTINGS: dict[str, tuple[dict, list[int]]] = {
 STEPS = [0, 8, 16, 24, 32, 40, 48, 56, 63]
 
 
-def measure(path: Path, name: str, setting: int, model: str | None, realism: float) -> tuple[float, float, float]:
+def measure(
+    path: Path, name: str, setting: int, model: str | None, realism: float, tune: str
+) -> tuple[float, float, float]:
     """(bpp of the real file, PSNR, MS-SSIM) of one picture at one setting of a codec."""
     image = pictures.load(path).image.convert("RGB")
     if name == "intaglio":
-        data = codec.encode(image, quality=setting * 100 / 63, model=model, threads=1)
+        data = codec.encode(image, quality=setting * 100 / 63, tune=tune, model=model, threads=1)
         decoded = codec.decode(data, realism=realism, model=model, threads=1)
     else:
         sink = io.BytesIO()
@@ -55,11 +57,14 @@ def measure(path: Path, name: str, setting: int, model: str | None, realism: flo
     return 8 * len(data) / (image.width * image.height), psnr(a, b), ms_ssim(a, b)
 
 
-def curve(name: str, files: list[Path], model: str | None, realism: float, pool: Executor) -> list[dict]:
+def curve(
+    name: str, files: list[Path], model: str | None, realism: float, tune: str, pool: Executor
+) -> list[dict]:
     """One row a setting: means over the pictures."""
     rows = []
     for setting in STEPS if name == "intaglio" else SETTINGS[name][1]:
-        values = list(pool.map(partial(measure, name=name, setting=setting, model=model, realism=realism), files))
+        one = partial(measure, name=name, setting=setting, model=model, realism=realism, tune=tune)
+        values = list(pool.map(one, files))
         bpp, p, m = np.mean(values, 0).tolist()
         rows.append({"setting": setting, "bpp": bpp, "psnr": p, "ms_ssim": m})
         print(f"{name:9} {setting:3}  {bpp:.4f} bpp  {p:.3f} dB  MS-SSIM {m:.5f}", flush=True)
@@ -107,7 +112,7 @@ def run(a: argparse.Namespace) -> None:
     package.resolve(a.model)
     files = chosen(a.photos)
     with ProcessPoolExecutor(a.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        curves = {name: curve(name, files, a.model, a.realism, pool) for name in names}
+        curves = {name: curve(name, files, a.model, a.realism, a.tune, pool) for name in names}
     found = deltas(curves)
     for name, pairs in found.items():
         said = ", ".join(f"{label} {v:+.1f}%" if isinstance(v := pairs[key], float) else f"{label}: {v}"
@@ -124,6 +129,7 @@ def main() -> None:
     p.add_argument("--model")
     p.add_argument("--codecs", default="jpeg,webp,avif")
     p.add_argument("--realism", type=float, default=0.0)
+    p.add_argument("--tune", choices=codec.TUNES, default=codec.TUNES[0], help="what intaglio's encoder aims at")
     p.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; each computes on one thread")
     p.add_argument("--json", type=Path)
     a = p.parse_args()
