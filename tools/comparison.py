@@ -1,4 +1,4 @@
-"""The README's picture: a crop of the original, of JPEG and of intaglio at the same bytes.
+"""The README's picture: a crop of the original, of JPEG and of intaglio at both ends of its dial, at the same bytes.
 
     python tools/comparison.py PHOTO --bpp 0.25 --crop X,Y,W,H --out docs/images/comparison.png
 """
@@ -36,16 +36,15 @@ def main() -> None:
     ours = intaglio.encode(image, target_bpp=a.bpp, model=a.model)
     theirs = jpeg(image, len(ours))
     x, y, w, h = map(int, a.crop.split(","))
-    panels = [("original", image, None), ("JPEG", Image.open(io.BytesIO(theirs)).convert("RGB"), theirs),
-              ("intaglio", intaglio.decode(ours, model=a.model), ours)]
-    sheet = Image.new("RGB", (3 * w + 16, h + 28), "white")
+    panels = [("original", image, None), ("JPEG", Image.open(io.BytesIO(theirs)).convert("RGB"), theirs)]
+    panels += [(f"intaglio, realism {r}", intaglio.decode(ours, realism=r, model=a.model), ours) for r in (0, 1)]
+    sheet = Image.new("RGB", (len(panels) * (w + 8) - 8, h + 28), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for i, (name, picture, data) in enumerate(panels):
         label = name
         if data is not None:
             error = np.mean((np.asarray(picture, float) - np.asarray(image, float)) ** 2)
-            label += f"  {len(data):,} bytes  {8 * len(data) / (image.width * image.height):.2f} bpp"
-            label += f"  {10 * np.log10(65025 / error):.1f} dB"
+            label += f"  {len(data):,} bytes  {10 * np.log10(65025 / error):.1f} dB"
         sheet.paste(picture.crop((x, y, x + w, y + h)), (i * (w + 8), 28))
         draw.text((i * (w + 8) + 2, 5), label, "black", font)
         print(label)
