@@ -15,8 +15,10 @@ from golden_pictures import photograph
 
 import intaglio
 from intaglio.errors import CorruptFile
+from intaglio.nn.codec import Codec
 from intaglio.nn.prior import Prior
 from intaglio.nn.quantised import IntConv
+from intaglio.nn.transforms import Shape
 from intaglio.package import Package, released, released_names
 from intaglio.train.export import LIMIT, fixed, integers
 
@@ -35,6 +37,25 @@ def torch_as_it_was():
     yield
     torch.set_num_threads(before[0])
     torch.backends.mkldnn.enabled = before[1]
+
+
+def test_latents_lie_around_the_priors_mean_as_every_system_says():
+    """Not on multiples of Delta, where papers put them: (round(y / Delta - m) + m) Delta, m in sixteenths."""
+    delta, latents = 4.0, 16
+    network = Codec(Shape(width=192, latents=latents, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1),
+                          synthesis_blocks=(1, 1)), delta=(delta, delta)).eval()  # fmt: skip
+    with torch.no_grad():
+        for name, weight in network.prior.named_parameters():
+            if name.endswith("mean.bias"):
+                weight.fill_(0.3)
+        y, q = 20 * torch.randn(1, latents, 4, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 1, 1)
+        decoded = network.code_latents(y, q)[0] / delta
+        mean = network.symbols(y / delta, network.hyper(y / delta, q[:, None]), q)[1]
+    assert torch.allclose(decoded, torch.floor(y / delta - mean + 0.5) + mean, atol=1e-5)
+    assert torch.equal(mean * 16, torch.round(mean * 16))
+    assert ((decoded - torch.round(decoded)).abs() > 0.03).float().mean() > 0.5
+    page = (TESTS.parent / "docs" / "systems.md").read_text()
+    assert "(round(z / Delta - m) + m) Delta" in page and "round(z / Delta) in files" not in page
 
 
 @pytest.fixture(scope="module", params=MODELS)

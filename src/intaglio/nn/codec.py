@@ -66,8 +66,9 @@ class Codec(nn.Module):
     synthesises what is not kept from labels: synthesis(y, t, realism, noise, kept, labels) (nn/systems/selective.py).
 
     delta: None for gains that are learned, step by step and channel by channel; else the quantiser's steps Delta at
-    q = 0 and at q = 63, log-spaced between them, as papers write it: round(y / Delta). Two equal ones make a model of
-    one rate, whose every part is blind to q. levels: 0, or the L of a finite alphabet: symbols are the integers
+    q = 0 and at q = 63, log-spaced between them, where papers write round(y / Delta) Delta; what is decoded is
+    (round(y / Delta - m) + m) Delta, with m the prior's mean in sixteenths. Two equal ones make a model of one rate,
+    whose every part is blind to q. levels: 0, or the L of a finite alphabet: symbols are the integers
     -(L - 1) / 2 .. (L - 1) / 2, their means 0, and quantisation is `finite.soft_to_hard`.
     """
 

@@ -3,10 +3,11 @@
     L = lambda_rec |x - x_hat|_1 + lambda_perc VGG12(x, x_hat) + lambda_adv (-log D(x_hat)) + lambda_rate R
 
 From the paper: the strided residual encoder, the mirrored decoder with transposed convolutions (or nearest upsampling,
-`rise`), batch norm, ReLU, tanh; noise U(-Delta/2, Delta/2) in the quantiser's place in training and round(z / Delta)
-Delta at test; a learned entropy model with arithmetic coding; L1; VGG at conv1_2, conv2_2, conv3_3; a discriminator of
-the whole picture and of its parts with leaky ReLU and spectral norm; binary cross-entropy (or least squares, `kind`);
-rate by Delta and by the number of latent channels.
+`rise`), batch norm, ReLU, tanh; noise U(-Delta/2, Delta/2) in the quantiser's place in training; a learned entropy
+model with arithmetic coding; L1; VGG at conv1_2, conv2_2, conv3_3; a discriminator of the whole picture and of its
+parts with leaky ReLU and spectral norm; binary cross-entropy (or least squares, `kind`); rate by Delta and by the
+number of latent channels. The paper's round(z / Delta) Delta at test is here (round(z / Delta - m) + m) Delta, with m
+the mean that the prior tells, in sixteenths: the quantiser's cells lie around what is expected.
 
 The paper leaves open, and here it is: the four lambdas (the L1 in grey levels, the VGG distance relative to the
 features' own energy); channels (64, doubling to 1024); 192 latents; Delta, drawn for each picture from 8 to 1/2, so
