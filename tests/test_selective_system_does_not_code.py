@@ -20,8 +20,9 @@ from intaglio.latents import TileCoder
 from intaglio.nn.systems.selective import one_hot
 from intaglio.package import Package
 from intaglio.reader import Reader
-from intaglio.recipes.extreme_sc import TOLD, ExtremeSC, areas, boxes, recipe
+from intaglio.recipes.extreme_sc import CELLS, TOLD, ExtremeSC, areas, boxes, recipe, stored
 from intaglio.runtime import runtime
+from intaglio.selection import select
 from intaglio.tiles import CELL, Layout, pixels
 from intaglio.train.data import Photographs, pack
 from intaglio.train.draws import Draws
@@ -104,6 +105,31 @@ def test_the_discriminator_sees_the_labels(scenes: tuple[Photographs, list]) -> 
     with torch.no_grad():
         said, other = (game.discriminator(real, t).logits for t in (told, told.roll(1, 1)))
     assert len(said) == 3 and all(not torch.equal(a, b) for a, b in zip(said, other, strict=True))
+
+
+@pytest.mark.parametrize("side", [2, 4, 8])
+def test_labels_in_training_are_those_that_a_file_holds(side: int, scenes: tuple[Photographs, list]) -> None:
+    photo, labels = scenes[1][0]
+    layout = Layout(*Image.open(photo).size)
+    held = select(labels, None, layout, recipe.classes, cell=side).window(layout.padded)
+    ids = torch.from_numpy(np.array(Image.open(labels))).float()[None, None]
+    assert torch.equal(stored(ids, side, 12)[0, 0], torch.from_numpy(held[: ids.shape[2], : ids.shape[3]]).float())
+    nowhere = torch.full((1, 1, 8, 8), 255.0)
+    assert one_hot(stored(nowhere, side, 12), 12).sum() == 0
+
+
+def test_generator_and_discriminator_are_told_stored_labels(scenes: tuple[Photographs, list]) -> None:
+    network, sides = SMALL.network(), set()
+    for step in range(8):
+        draws = Draws(0, step, 2)
+        x = SMALL.crops(scenes[0], draws)
+        given: list[torch.Tensor] = []
+        with network.synthesis.register_forward_pre_hook(lambda _, a, given=given: given.append(a[5])), torch.no_grad():
+            out = SMALL.outputs(network, x, draws)
+        fits = {side for side in CELLS if torch.equal(given[0], stored(x[:, 3:], side, 12))}
+        assert fits and torch.equal(out.extra["labels"], given[0])
+        sides |= fits
+    assert sides == set(CELLS)
 
 
 def test_only_what_is_kept_is_compared_with_the_original(scenes: tuple[Photographs, list]) -> None:

@@ -16,8 +16,10 @@ one network serves both modes and the kept area of one can be compared with the 
 Left open and chosen here: lambda 12, feature matching 10, beta 0.1; 16 latent channels (they use 2 to 16); ChannelNorm
 where they have instance norm, whose statistics are of the whole picture: the synthesised area would change the kept
 one, and strips would not decode alike. d counts four times in the kept latents beside synthesised ones: after a short
-training, these alone are worse than in the global mode. The label map's features join the latents at 1/16. The
-discriminator is told the labels at 1/4, which is what a file holds.
+training, these alone are worse than in the global mode. The label map's features join the latents at 1/16. Generator
+and discriminator are told the labels as files hold them, one for each square of pixels; how large the squares are is
+drawn for each batch, so that one network decodes the finest maps and coarse ones. The discriminator sees a label in
+every 4 pixels of these.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from ..nn.discriminators.multiscale import MultiScale
 from ..nn.systems.blocks import CELL, HyperEncoder
 from ..nn.systems.hific import Encoder
 from ..nn.systems.selective import SelectiveGenerator, one_hot
+from ..selection import LABEL_CELL
 from ..train.data import Photographs
 from ..train.draws import Draws
 from ..train.game import Game
@@ -44,6 +47,7 @@ from .paper import Paper, rate
 CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "cyclist",
           "unlabelled")
 TOLD = 4  # pixels along a side of a label that the discriminator sees
+CELLS = (2, 4, 4, 8)  # pixels along a side of a stored label, one of them in every batch: mostly what encoders write
 
 
 def boxes(u: Tensor, rows: int, columns: int) -> Tensor:
@@ -60,6 +64,14 @@ def areas(ids: Tensor, chosen: Tensor) -> Tensor:
     classes) of 0 and 1."""
     wanted = (one_hot(ids, chosen.shape[1]) * chosen[:, :, None, None]).amax(1, keepdim=True)
     return F.max_pool2d(wanted, CELL)
+
+
+def stored(ids: Tensor, side: int, classes: int) -> Tensor:
+    """Labels (batch, 1, h, w) as a file with a label for each side x side pixels gives them back, in the same shape:
+    the one that most pixels of the square have, or `classes` where most have none of the classes."""
+    shares = F.avg_pool2d(one_hot(ids, classes), side)
+    shares = torch.cat([shares, 1 - shares.sum(1, keepdim=True)], 1)
+    return shares.argmax(1, keepdim=True).to(ids).repeat_interleave(side, 2).repeat_interleave(side, 3)
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,7 @@ class ExtremeSC(Paper):
     def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
         x, ids = x[:, :3].contiguous(), x[:, 3:]
         kept = self.draw_kept(draws, ids)
+        ids = stored(ids, CELLS[int(draws.shared() * len(CELLS))], len(self.classes))
         q = x.new_zeros(len(x), 1, 1)
         _, z = network.noise_shapes(*x.shape[2:])
         # the symbols of a finite alphabet need no noise, the hyper-latents do
@@ -152,7 +165,7 @@ class ExtremeSC(Paper):
     @torch.no_grad()
     def strip(self, network: Any, x: Tensor) -> list[Tensor]:
         """x, the global mode, the left half kept, nothing kept."""
-        x, ids = x[:, :3].contiguous(), x[:, 3:]
+        x, ids = x[:, :3].contiguous(), stored(x[:, 3:], LABEL_CELL, len(self.classes))
         kept = x.new_ones(len(x), 1, x.shape[2] // CELL, x.shape[3] // CELL)
         half = kept.clone()
         half[:, :, :, half.shape[3] // 2 :] = 0
