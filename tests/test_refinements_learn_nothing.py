@@ -163,6 +163,15 @@ def test_the_twin_finds_the_nearest(tiny: Package) -> None:
     assert np.median(np.abs(np.array(own) - wanted)) < 0.01, "a mean of the samples around it, drawn towards zero"
 
 
+def test_the_twins_references_take_plain_means_as_its_page_says() -> None:
+    """Unlike the trees, it has no weights: of two samples in one place at far rates, both count alike."""
+    seen = np.zeros((2, refine.FEATURES), np.int16)
+    seen[1, -1] = 63
+    _, wanted = neighbours.condense(Samples(seen, np.array([1, 3], np.float32)), references=1, rounds=2, lam=0.0, k=1,
+                                    seed=0, deadline=math.inf, told=lambda *a: None)
+    assert wanted.tolist() == [2.0]
+
+
 def test_distances_are_exact() -> None:
     """The largest products that pixels can give stay below 2^24, where float32 holds every whole number."""
     worst = np.full((1, refine.FEATURES), 255, np.int16)

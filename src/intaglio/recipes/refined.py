@@ -7,8 +7,8 @@ predicted, from what, and how the decoder comes to know it. Here:
 
 - the model predicts what to add to a pixel of the decoded picture, the same for its three channels, from the 49 pixels
   around it (as differences to it), its absolute position (in the picture, and in the latent's square) and q;
-- Y is the number of pixels that each photograph gives, of a crop that the package coded and decoded at a random q;
-  every rate weighs alike;
+- Y is the number of pixels that each photograph gives, of a crop that the package coded and decoded at a random q; for
+  the trees every rate weighs alike, while for the twin, whose references take plain means, every pixel does;
 - equation 3 is the loss, equation 4 the regularisation with gamma and lambda, and boosting stops early on photographs
   held out;
 - the decoder runs the trees as a graph, without XGBoost, and only in the 64x64 blocks where the encoder, which knows
