@@ -289,6 +289,7 @@ def test_without_xgboost_it_is_said(
     command = ["train", "hific-xgb", "--warm", tiny_model, "--data", folder, "--out", tmp_path / "run"]
     assert call(*map(str, command)) in (1, 2)
     assert "pip install 'intaglio[gbdt]'" in one_sentence(capsys.readouterr().err)
+    assert not (tmp_path / "run").exists(), "it is said before the photographs are decoded"
 
 
 def test_a_time_box_holds(tiny: Package) -> None:

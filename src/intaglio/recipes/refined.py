@@ -42,6 +42,9 @@ class Trees(Refinement):
     gamma: float = 100.0  # and its gamma: squared grey levels that a split has to gain
     least: float = 50.0  # samples in a leaf
 
+    def check(self) -> None:
+        boosting.library()
+
     def fit(self, fit: Samples, held: Samples, budget: Budget, log: Log) -> tuple[bytes, dict[str, Any]]:
         booster = boosting.boost(
             fit, held, rounds=self.rounds, patience=self.patience, rate=self.rate, depth=self.depth, lam=self.lam,

@@ -41,7 +41,7 @@ def boost(
     least: float, seed: int, threads: int | None, deadline: float, told: Told,
 ) -> Any:
     """The booster, cut after its best round. told(round, rmse of `fit`, rmse of `held`), both weighted by rate."""
-    xgboost = _xgboost()
+    xgboost = library()
     curve = error_curve(fit)
     train = xgboost.QuantileDMatrix(fit.seen, fit.wanted, weight=weights(fit, curve), nthread=threads)
     check = xgboost.QuantileDMatrix(held.seen, held.wanted, weight=weights(held, curve), ref=train, nthread=threads)
@@ -62,7 +62,8 @@ def boost(
     )
 
 
-def _xgboost() -> Any:
+def library() -> Any:
+    """XGBoost. Raises BadInput where it is not installed."""
     try:
         import xgboost
     except ImportError:

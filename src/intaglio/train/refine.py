@@ -50,6 +50,9 @@ class Refinement:
     held: float = 0.15  # share of the photographs that only say when to stop
     rounds: int = 100
 
+    def check(self) -> None:
+        """Raise BadInput where something is missing that `fit` needs: before the work, not after it."""
+
     def fit(self, fit: Samples, held: Samples, budget: Budget, log: Log) -> tuple[bytes, dict[str, Any]]:
         """The graph (refine.onnx) and what the card is to say of it."""
         raise NotImplementedError
@@ -97,6 +100,7 @@ def train(
         raise BadInput(f"{recipe.name} refines a model package: give it (a file, or a released model's name) by --warm")
     if options.resume or options.bfloat16 or options.compile or options.device == "cuda":
         raise BadInput(f"{recipe.name} fits no network: do without --resume, --bfloat16, --compile and --device cuda")
+    recipe.check()
     package = resolve(str(options.warm))
     recipe = change(recipe, options.steps, samples)
     target = options.out / f"{recipe.name}.itgm"
