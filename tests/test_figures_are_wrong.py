@@ -111,12 +111,12 @@ def test_bd_rate_interpolates_like_scipy():
 
 
 def test_benchmark_measures_the_real_file(tiny_model):
-    bpp, quality, _ = kodak.measure(PHOTO, "jpeg", 20, None, 0.0)
+    bpp, quality, _ = kodak.measure(PHOTO, "jpeg", 20, None, 0.0, "eye")
     image, sink = Image.open(PHOTO).convert("RGB"), io.BytesIO()
     image.save(sink, "JPEG", quality=20, optimize=True, subsampling="4:2:0")
     assert bpp == 8 * len(sink.getvalue()) / (576 * 576)
     assert quality == psnr(np.asarray(image), np.asarray(Image.open(sink)))
-    assert kodak.measure(PHOTO, "intaglio", 20, str(tiny_model), 0.0)[0] < 1
+    assert kodak.measure(PHOTO, "intaglio", 20, str(tiny_model), 0.0, "eye")[0] < 1
 
 
 @pytest.mark.parametrize(("words", "says"), [
