@@ -1,4 +1,4 @@
-"""Hazard: adaptive quantisation spends bits the wrong way round, breaks the scale's ends or order, or cannot be left."""
+"""Hazard: adaptive quantisation spends bits the wrong way round, breaks the scale, or cannot be left out."""
 
 from __future__ import annotations
 
