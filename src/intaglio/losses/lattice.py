@@ -10,7 +10,7 @@ PRIOR = 4.0  # squares of none that are averaged in, so that a picture with few 
 
 
 def lattice(x_hat: Tensor, x: Tensor) -> Tensor:
-PRIOR = 4.0  # squares of no error that are averaged in: a picture with few flat places says little
+    """Energy of the error, in grey levels squared, that repeats with the latents' period where x is flat: (batch,).
 
     x_hat and x are (batch, 3, h, w) in 0..255, both sides multiples of 16, their top left corner on the decoder's
     lattice. With w_b = 1 / (1 + v_b / 25), v_b the variance of x in a square b of 16x16 pixels, the squares' errors are
