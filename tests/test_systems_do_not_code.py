@@ -43,6 +43,26 @@ def photos(packed):
 
 
 @pytest.fixture(scope="module")
+def labels_packed(tmp_path_factory):
+    """Pictures of two flat classes with grain, and their label maps."""
+    folder = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        ids = np.kron(rng.integers(0, 2, (4, 4)), np.ones((32, 32), int)).astype(np.uint8)
+        grey = np.where(ids, 180, 70)[..., None] + rng.normal(0, 12, (128, 128, 3))
+        Image.fromarray(grey.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
+        Image.fromarray(ids).save(folder / f"{i}.labels.png")
+    out = tmp_path_factory.mktemp("pack") / "labelled"
+    pack(folder, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def labelled(labels_packed):
+    return Photographs(labels_packed)
+
+
+@pytest.fixture(scope="module")
 def photograph(tmp_path_factory):
     path = tmp_path_factory.mktemp("photograph") / "dog.png"
     Image.open(EXAMPLES / "dog.webp").convert("RGB").crop((200, 150, 392, 310)).save(path)
