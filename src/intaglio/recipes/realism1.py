@@ -66,7 +66,7 @@ class Realism1(Intaglio1):
     vgg: float = 1.0  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.3
     lattice: float = 0.3  # in grey levels squared
-    grain: float = 3.5  # grey levels at q = 0 and r = 1; 1.8 at q 24
+    grain: float = 1.2  # grey levels at q = 0 and r = 1; 0.6 at q 24
     fooling: float = 0.7
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
