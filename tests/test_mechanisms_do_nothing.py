@@ -9,9 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 from test_systems_do_not_code import labelled, labels_packed, packed, photos, small, trained  # noqa: F401  (fixtures)
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
+from intaglio import recipes
 from intaglio.errors import BadInput
+from intaglio.nn.discriminators.judgement import Judgement
 from intaglio.nn.systems.progressive import seen_at
+from intaglio.recipes.paper import Paper
 from intaglio.train.draws import Draws
 from intaglio.train.loop import Options, Trainer
 
@@ -159,3 +164,40 @@ def test_discriminators_are_told_labels_where_their_recipe_says_so(labelled):  #
         share = (ids == label).float().reshape(4, 16, 4, 16, 4).mean((2, 4))
         assert torch.equal(given[:, label], share)
     assert 0 < given[:, 0].mean() < 1
+
+
+class Ramp(nn.Module):
+    """A critic whose score rises by `slope` per unit of length in one direction."""
+
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope))
+
+    def forward(self, x, latent=None):
+        return Judgement([self.slope * x.sum((1, 2, 3), keepdim=True) / x[0].numel() ** 0.5], [])
+
+
+PAPERS = [name for name in recipes.NAMES if isinstance(recipes.recipe(name), Paper)]
+PLAYERS = [name for name in PAPERS if small(name).opponents()]
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_any_discriminator_becomes_a_critic_with_a_penalty(name, labelled, tmp_path):  # noqa: F811
+    """Its `kind` alone does it. A penalty is of one picture's slope: nothing else may hold that, nor mix pictures."""
+    recipe = replace(small(name), kind="wgan", batch=2)
+    trainer = Trainer(recipe, labelled, Options(tmp_path, steps=1))
+    ((key, opponent),) = trainer.opponents.items()
+    assert (opponent.game.kind, opponent.game.penalty) == ("wgan", "wgan-gp")
+    layers = list(opponent.game.discriminator.modules())
+    assert not any(is_parametrized(layer) or isinstance(layer, nn.BatchNorm2d) for layer in layers), "spectral, batch"
+    assert all(layer.num_groups == 1 for layer in layers if isinstance(layer, nn.GroupNorm)), "layer norm alone"
+    logs = trainer.step(0.0)[1]
+    assert logs[f"game/{key}/penalty"] > 0 and recipes.recipe(name).kind in ("wgan", "non-saturating", "lsgan")
+    if name != "wgan-gp":
+        game = small(name).opponents()[key].game
+        held = [is_parametrized(layer) or isinstance(layer, nn.GroupNorm) for layer in game.discriminator.modules()]
+        assert game.penalty == "none" and any(held), "switched off, it has its paper's normalisation"
+    unit = 1 if name == "aae" else 127.5
+    opponent.game.discriminator = Ramp(2 / unit)
+    see = 4 * torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
+    assert opponent.game.learn(*see)[1]["penalty"].item() == pytest.approx(1, rel=1e-4), "(2 - 1)^2"

@@ -23,7 +23,6 @@ from torch import Tensor
 from ..nn.codec import Codec
 from ..nn.discriminators.latent import LatentCritic
 from ..train.draws import Draws
-from ..train.game import Game
 from ..train.recipe import Opponent, Outputs
 from .autoencoder import Autoencoder
 
@@ -46,7 +45,8 @@ class AAE(Autoencoder):
         if not self.pull:
             return {}
         m = self.scaled(self.latents)
-        game = Game(LatentCritic(m, self.scaled(256)), self.kind, round=False)
+        critic = LatentCritic(m, self.scaled(256), self.critic_norm("spectral"))
+        game = self.game(critic, self.kind, round=False, unit=1.0)
         return {"prior": Opponent(game, self.pull, self.judged)}
 
     def judged(self, out: Outputs) -> tuple[Tensor, Tensor, None]:

@@ -40,7 +40,6 @@ from ..nn.systems.selective import SelectiveGenerator, one_hot
 from ..selection import LABEL_CELL
 from ..train.data import Photographs
 from ..train.draws import Draws
-from ..train.game import Game
 from ..train.recipe import Opponent, Outputs, Term
 from .paper import Paper, rate
 
@@ -91,6 +90,7 @@ class ExtremeSC(Paper):
     entropy: float = 0.1  # beta
     adversarial: float = 1.0
     matching: float = 10.0
+    kind: str = "lsgan"
     rate: float = 2e-4
     critic_rate: float = 2e-4
     crop: int = 256
@@ -159,8 +159,9 @@ class ExtremeSC(Paper):
     def opponents(self) -> dict[str, Opponent]:
         if not self.adversarial:
             return {}
-        critic = MultiScale(len(self.classes), self.scaled(64), norm="instance", detail=False, stride=TOLD)
-        return {"critic": Opponent(Game(critic, "lsgan", self.matching), self.adversarial, self.seen)}
+        critic = MultiScale(len(self.classes), self.scaled(64), norm=self.critic_norm("instance"), detail=False,
+                            stride=TOLD)  # fmt: skip
+        return {"critic": Opponent(self.game(critic, self.kind, self.matching), self.adversarial, self.seen)}
 
     @torch.no_grad()
     def strip(self, network: Any, x: Tensor) -> list[Tensor]:

@@ -72,9 +72,9 @@ class Paper(Recipe):
         distance: Tensor = self.vgg(out.x_hat[:, :, :side, :side], out.x[:, :, :side, :side])
         return distance
 
-    def game(self, discriminator: nn.Module, kind: str, matching: float = 0.0) -> Game:
+    def game(self, discriminator: nn.Module, kind: str, matching: float = 0.0, **options: Any) -> Game:
         """The game against it; of kind "wgan", the one that needs a slope of 1, with the gradient penalty."""
-        return Game(discriminator, kind, matching, penalty="wgan-gp" if kind == "wgan" else "none")
+        return Game(discriminator, kind, matching, penalty="wgan-gp" if kind == "wgan" else "none", **options)
 
     def critic_norm(self, norm: str) -> str:
         """The paper's normalisation in the discriminator; layer norm where its slope is held by the penalty."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from ..losses import adversarial
 from ..losses.feature_matching import feature_matching
-from ..losses.gradient_penalty import r1, wgan_gp
+from ..losses.gradient_penalty import UNIT, r1, wgan_gp
 from ..nn.discriminators.judgement import Judgement
 
 PENALTIES = ("none", "wgan-gp", "r1")
@@ -48,7 +48,8 @@ class Game(nn.Module):
     kind: one of `adversarial.KINDS`. Scales count alike: losses are means over them, where some papers sum.
     matching: weight of feature matching in the generator's loss. penalty: "none", "wgan-gp" or "r1", its `weight` (10
     in both papers) and, for both, the `interval` of steps at which it is computed, weighing as much more then. round:
-    whether fakes are judged `as_shown`. Which step it is, is part of the state dict. Raises BadInput.
+    whether fakes are judged `as_shown`. unit: what the penalty counts slopes per; 1 for codes. Which step it is, is
+    part of the state dict. Raises BadInput.
     """
 
     steps: Tensor
@@ -62,6 +63,7 @@ class Game(nn.Module):
         penalty_weight: float = 10.0,
         interval: int = 1,
         round: bool = True,
+        unit: float = UNIT,
     ):
         super().__init__()
         if kind not in adversarial.KINDS:
@@ -72,7 +74,7 @@ class Game(nn.Module):
             raise BadInput(f"a penalty every {interval} steps is never computed; give an interval of 1 or more")
         self.discriminator = discriminator
         self.kind, self.matching, self.round = kind, matching, round
-        self.penalty, self.penalty_weight, self.interval = penalty, penalty_weight, interval
+        self.penalty, self.penalty_weight, self.interval, self.unit = penalty, penalty_weight, interval, unit
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def learn(
@@ -125,10 +127,10 @@ class Game(nn.Module):
             return self._judge(x, latent).logits
 
         if self.penalty == "r1":
-            return r1(critic, real)
+            return r1(critic, real, self.unit)
         # seeded by the step, so that a resumed training draws what an uninterrupted one would
         generator = torch.Generator(real.device).manual_seed(int(self.steps))
-        return wgan_gp(critic, real, fake, generator)
+        return wgan_gp(critic, real, fake, generator, self.unit)
 
     @torch.no_grad()
     def _logs(self, both: Judgement, b: int, weight: Tensor) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from .patch import SLOPE
 
 class LatentCritic(nn.Module):
     """d(code, ignored) -> Judgement. code: (batch, channels, h, w), of unit variance under the prior; one logit a
-    place. The 3x3 convolution sees neighbours too, so that codes must not only look normal each by itself."""
+    place. The 3x3 convolution sees neighbours too, so that codes must not only look normal each by itself. norm:
+    "spectral"; any other is none."""
 
     def __init__(self, channels: int, width: int = 256, norm: str = "spectral"):
         super().__init__()
