@@ -25,8 +25,8 @@ from intaglio.train.loop import Options, Trainer
 from intaglio.train.run import change, export
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SYSTEMS = ["autoencoder", "vae", "compressgan", "hific-lo", "extreme-gc", "aae", "conditional", "progressive",
-           "wgan-gp"]  # fmt: skip
+SYSTEMS = ["autoencoder", "vae", "compressgan", "hific-lo", "hific-mi", "hific-hi", "extreme-gc", "extreme-gc-labels",
+           "aae", "conditional", "progressive", "wgan-gp"]  # extreme-sc has files of its own kind, and tests of its own
 WITHOUT_VGG = {"lambda_perc": 0.0, "k_p": 0.0}  # its weights are not everywhere, and are tested elsewhere
 
 
@@ -85,11 +85,12 @@ def trained(recipe, photos, folder, steps=20):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_it_trains_exports_and_codes_a_photograph(name, packed, photos, photograph, tmp_path):
+def test_it_trains_exports_and_codes_a_photograph(name, packed, labels_packed, photograph, tmp_path):
     recipe = small(name)
-    trained(recipe, photos, tmp_path).save()
+    pictures = labels_packed if name == "extreme-gc-labels" else packed
+    trained(recipe, Photographs(pictures), tmp_path).save()
     model = tmp_path / f"{name}.itgm"
-    export(tmp_path, packed, None, 4)  # which finds the recipe, its width and this name by itself
+    export(tmp_path, pictures, None, 4)  # which finds the recipe, its width and this name by itself
     file, shown = tmp_path / "dog.itg", tmp_path / "shown.png"
     assert call("encode", photograph, "-o", file, "--model", model) == 0
     assert call("decode", file, "-o", shown, "--model", model) == 0
