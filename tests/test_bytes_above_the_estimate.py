@@ -6,8 +6,9 @@ from golden_pictures import landscape, photograph
 from PIL import Image
 
 import intaglio
-from intaglio.codec import Encoder, quality_to_q
+from intaglio.codec import quality_to_q
 from intaglio.container import BLOCK
+from intaglio.encoder import Encoder
 from intaglio.latents import TileCoder
 from intaglio.package import Package, released, released_names
 from intaglio.pictures import load

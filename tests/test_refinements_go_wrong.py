@@ -22,8 +22,8 @@ from refining import fitted, linear
 import intaglio
 from intaglio import blockmap, refine
 from intaglio.bench import codecs, refinement
-from intaglio.codec import Encoder
 from intaglio.container import pack
+from intaglio.encoder import Encoder
 from intaglio.package import Package
 from intaglio.pictures import load
 from intaglio.reader import Reader

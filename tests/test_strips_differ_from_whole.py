@@ -15,7 +15,8 @@ from PIL import Image
 
 import intaglio
 from intaglio import pictures
-from intaglio.codec import Encoder, decode_reader
+from intaglio.codec import decode_reader
+from intaglio.encoder import Encoder
 from intaglio.latents import TileCoder
 from intaglio.package import Package
 from intaglio.reader import Reader

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import Encoder, quality_to_q
+from ..codec import quality_to_q
 from ..container import BLOCK
+from ..encoder import Encoder
 from ..entropy import Tables
 from ..errors import IntaglioError
 from ..latents import TileCoder

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..codec import Encoder, decode
+from ..codec import decode
 from ..container import BLOCK
+from ..encoder import Encoder
 from ..errors import BadInput
 from ..package import STEPS, Package
 from ..pictures import load
