@@ -65,8 +65,8 @@ class Realism1(Intaglio1):
     kept: float = 0.25  # share of the MSE's weight that is left at r = 1
     vgg: float = 1.0  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.3
-    lattice: float = 0.3  # in grey levels squared
-    grain: float = 1.2  # grey levels at q = 0 and r = 1; 0.6 at q 24
+    lattice: float = 1.0  # in grey levels squared
+    grain: float = 0.8  # grey levels at q = 0 and r = 1; 0.4 at q 24
     fooling: float = 0.7
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
