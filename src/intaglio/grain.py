@@ -1,7 +1,7 @@
 """The grain of realism: noise that is a function of the place in the picture, so that every strip and region agree.
 
 A pixel's number is a hash of its column and row in 32-bit integers; the sum of its four bytes, centred and scaled, is
-nearly normal. The synthesis of a model with grain adds it in proportion to the realism, and more where steps are coarse.
+nearly normal. The synthesis of a model with grain adds it in proportion to the realism, most where steps are coarse.
 """
 
 from __future__ import annotations
