@@ -59,6 +59,12 @@ def test_the_penalty_holds_the_critics_slope_near_one(photos, tmp_path):
     assert held < 0.4 and free > 3 * held
 
 
+def written_rate(network, photos):
+    """Bits per pixel of rounded codes at q = 0, by the prior."""
+    with torch.no_grad():
+        return float(network.code(crops(photos, 200), torch.zeros(200, 1, 1))[2].mean()) / 64**2
+
+
 def test_rate_targets_are_met(photos, tmp_path):
     recipe = replace(small("hific-lo"), batch=8)
     rates = {}
@@ -71,28 +77,83 @@ def test_rate_targets_are_met(photos, tmp_path):
     assert abs(rates[recipe.zeta_b] / 0.14 - 1) > 0.15
 
 
-def distance_from_prior(codes, spread):
-    """Largest Kolmogorov-Smirnov distance of a channel's codes to N(0, spread^2), over channels, and their mean."""
-    from scipy.stats import kstest
+def test_rate_is_learnt_by_the_vae_and_by_no_autoencoder(photos, tmp_path):
+    """By what share the rate falls where it weighs a hundred times as much."""
+    left = {}
+    for name in ("vae", "autoencoder"):
+        light, heavy = (
+            written_rate(trained(replace(small(name), rate=2e-3, lambda_rate=weight), photos, tmp_path, 60).averaged(),
+                         photos)
+            for weight in (0.2, 20.0)
+        )  # fmt: skip
+        left[name] = heavy / light
+    assert left["vae"] < 0.6 and left["autoencoder"] > 0.8
 
-    found = [kstest(c.ravel() / spread, "norm").statistic for c in codes.transpose(1, 0, 2, 3)]
-    return max(found), float(np.mean(found))
+
+def test_the_adversarial_term_makes_pictures_harder_to_tell_from_originals(photos, tmp_path):
+    """Off, the same discriminator learns beside a generator that does not heed it."""
+    accuracies = {}
+    for weight in (20.0, 1e-9):
+        trainer = Trainer(replace(small("compressgan"), rate=2e-3, critic_rate=1e-3, lambda_adv=weight), photos,
+                          Options(tmp_path, steps=150))  # fmt: skip
+        found = [float(trainer.step(n / 150)[1]["game/critic/accuracy"]) for n in range(150)]
+        accuracies[weight] = float(np.mean(found[100:]))
+    assert accuracies[20.0] < accuracies[1e-9] - 0.1
 
 
-def test_the_adversarial_autoencoders_codes_are_draws_of_its_prior(photos, tmp_path):
-    recipe = replace(small("aae"), rate=2e-3, critic_rate=2e-3)
-    found, deviations = {}, []
-    for pull in (recipe.pull, 0.0):
-        network = trained(replace(recipe, pull=pull), photos, tmp_path, 200).averaged()
+def test_attention_is_used_and_the_decoder_grows(photos, tmp_path):
+    early = {}
+    for first in (4, 1):
+        recipe = replace(small("progressive"), rate=2e-3, first=first)
+        trainer = Trainer(recipe, photos, Options(tmp_path, steps=150))
+        for n in range(150 if first == 1 else 5):
+            out, _ = trainer.step(n / 150)
+            if n == 4:
+                squares = out.x_hat.detach().reshape(4, 3, 8, 8, 8, 8)
+                early[first] = float((squares - squares.mean((3, 5), keepdim=True)).square().mean())
+    assert early[1] < 1e-6 < 0.01 < early[4], "after five steps it shows squares, and detail where growing is off"
+    network, x = trainer.averaged().eval(), crops(photos, 64)
+    assert trainer.network.synthesis.level == network.synthesis.level == 4, "the last fade reached its end"
+
+    def shown():
         with torch.no_grad():
-            codes = network.analysis(crops(photos, 100)).numpy()
-        found[pull] = distance_from_prior(codes, recipe.spread)
-        deviations.append(float(codes.std()))
-        if pull:
-            sampled, decoded = recipe.sample(network, 16, 64), network(crops(photos, 16), torch.zeros(16, 1, 1))[0]
-    assert 0.5 * recipe.spread < deviations[0] < 2 * recipe.spread < deviations[1] / 2
-    assert found[recipe.pull][1] < 0.3 and found[recipe.pull][1] < 0.7 * found[0.0][1]
-    sampled, decoded = (v.detach().clamp(0, 255) for v in (sampled, decoded))
+            return network(x, torch.full((64, 1, 1), 40.0))[0]
+
+    looking = shown()
+    for part in (network.analysis, network.synthesis):
+        assert part.attention.gamma.abs().item() > 1e-3, "it starts at 0"
+        torch.nn.init.zeros_(part.attention.gamma)
+    assert (shown() - looking).abs().mean() > 0.01, "switched off, the picture is another"
+
+
+def patches(codes, side=2):
+    """(pictures, channels, h, w) to one row for each square of side x side places, all channels of them."""
+    squares = codes.unfold(2, side, side).unfold(3, side, side)
+    return squares.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+
+
+def energy_distance(a, b):
+    """Of two samples (n, dimensions), as a share of their mean distance from one another: 0 for draws of one
+    distribution, whichever, and 1 at most. Szekely, Rizzo 2013, "Energy statistics"."""
+    across = 2 * torch.cdist(a, b).mean()
+    return float((across - torch.pdist(a).mean() - torch.pdist(b).mean()) / across)
+
+
+def test_the_adversarial_autoencoders_codes_come_near_its_prior_and_draws_decode(photos, tmp_path):
+    """Of 2x2 places together, so that neighbours count; codes that nothing pulls are elsewhere."""
+    recipe = replace(small("aae"), rate=2e-3, critic_rate=2e-3)
+    found = {}
+    for pull, steps in ((0.0, 60), (recipe.pull, 400)):
+        network = trained(replace(recipe, pull=pull), photos, tmp_path, steps).averaged()
+        with torch.no_grad():
+            codes = patches(network.analysis(crops(photos, 200))) / recipe.spread
+        generator = torch.Generator().manual_seed(0)
+        drawn, others = (torch.randn(codes.shape, generator=generator) for _ in range(2))
+        found[pull] = energy_distance(codes, drawn)
+    assert abs(energy_distance(others, drawn)) < 0.005
+    assert found[recipe.pull] < 0.06 and found[recipe.pull] < 0.3 * found[0.0]
+    sampled, decoded = recipe.sample(network, 16, 64), network(crops(photos, 16), torch.zeros(16, 1, 1))[0].detach()
+    sampled, decoded = (v.clamp(0, 255) for v in (sampled, decoded))
     assert sampled.std((2, 3)).mean() > 3, "draws decode to pictures, not to one grey"
     assert abs(float(sampled.mean() - decoded.mean())) < 40
 
