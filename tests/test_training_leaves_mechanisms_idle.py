@@ -101,6 +101,31 @@ def test_the_adversarial_term_makes_pictures_harder_to_tell_from_originals(photo
     assert accuracies[20.0] < accuracies[1e-9] - 0.1
 
 
+def test_the_conditional_decoder_needs_the_right_parameter(photos, tmp_path):
+    """Steps of very different sizes, of codes that cannot grow with them, so that a short training tells what it is
+    worth to know the step. Both ends of the scale together: a network so young has a parameter that suits all."""
+    numbers = {"depth": 4.0, "delta": (64.0, 0.5), "lambda_rate": 0.0, "lambda_adv": 0.0}
+    network = trained(replace(small("conditional"), rate=3e-3, **numbers), photos, tmp_path, 300).averaged().eval()
+    x = crops(photos, 64)
+
+    def error(wrong):
+        """Of codes with the noise of training, decoded with their own parameter or with the other end's."""
+        generator, found = torch.Generator().manual_seed(0), []
+        for q in (0.0, 63.0):
+            noise = tuple(torch.rand(64, *shape, generator=generator) for shape in network.noise_shapes(64, 64))
+            latent = network.code(x, torch.full((64, 1, 1), q), noise, True)[0]
+            t = torch.full((1, 1, 1, 1), (63 - q if wrong else q) / 63)
+            found.append((network.synthesis(latent, t, torch.zeros(1)) - x).abs().mean())
+        return float(sum(found))
+
+    with torch.no_grad():
+        assert error(wrong=True) > 1.015 * error(wrong=False)
+        for told in network.synthesis.told:
+            for parameter in told.out.parameters():
+                torch.nn.init.zeros_(parameter)
+        assert error(wrong=True) == error(wrong=False), "switched off"
+
+
 def test_attention_is_used_and_the_decoder_grows(photos, tmp_path):
     early = {}
     for first in (4, 1):
