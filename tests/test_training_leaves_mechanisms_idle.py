@@ -65,16 +65,22 @@ def written_rate(network, photos):
         return float(network.code(crops(photos, 200), torch.zeros(200, 1, 1))[2].mean()) / 64**2
 
 
-def test_rate_targets_are_met(photos, tmp_path):
-    recipe = replace(small("hific-lo"), batch=8)
-    rates = {}
-    for above, steps in ((recipe.zeta_a, 400), (recipe.zeta_b, 150)):  # equal multipliers: no target
-        trainer = trained(replace(recipe, zeta_a=above), photos, tmp_path, steps)
-        network = trainer.averaged()
-        with torch.no_grad():
-            rates[above] = float(network.code(crops(photos, 200), torch.zeros(200, 1, 1))[2].mean()) / 64**2
-    assert abs(rates[recipe.zeta_a] / 0.14 - 1) < 0.05
-    assert abs(rates[recipe.zeta_b] / 0.14 - 1) > 0.15
+# HiFiC's first stage, without a discriminator; the heavy distortion takes a young network above its target.
+FIRST_STAGE = {"rate": 3e-3, "k_m": 0.2, "beta": 0.0, "blocks": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "steps"), [("hific-lo", {"batch": 8}, (400, 150)), ("hific-mi", FIRST_STAGE, (300, 300))]
+)
+def test_rate_targets_are_met(name, numbers, steps, photos, tmp_path):
+    """That of hific-hi, 0.45, is more than a network of this width learns to use in minutes: it stays below."""
+    recipe = replace(small(name), **numbers)
+    on, off = (
+        written_rate(trained(replace(recipe, zeta_a=above), photos, tmp_path, n).averaged(), photos) / recipe.target_bpp
+        for above, n in zip((recipe.zeta_a, recipe.zeta_b), steps, strict=True)
+    )
+    assert abs(on - 1) < 0.05
+    assert abs(off - 1) > 0.15, "equal multipliers: no target"
 
 
 def test_rate_is_learnt_by_the_vae_and_by_no_autoencoder(photos, tmp_path):
