@@ -1,10 +1,16 @@
 """What the tests share."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from intaglio.package import Package
+
+# A suite that is started in the background of a script inherits that Ctrl-C is ignored, and so would every process
+# that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
