@@ -92,8 +92,8 @@ def page(data: bytes) -> str:
     text += [
         "## How it was made",
         f"    {made['command']}\n    python -m intaglio.bench.results report/results.json --docs docs",
-        f"{made['seconds'] / 60:.0f} minutes with {summary.where(made)}. "
-        + ", ".join(f"{k} {v}" for k, v in made["versions"].items()) + ".",
+        f"The last run took {made['seconds'] / 60:.0f} minutes with {summary.where(made)}; what earlier ones had "
+        "finished was not done again. " + ", ".join(f"{k} {v}" for k, v in made["versions"].items()) + ".",
         _table(["codec", "run with", "by"], [[c["name"], c["about"], c["version"]] for c in results["codecs"]])
         .replace("---:", "---"),
         f"Made from [results.json](results.json), SHA-256 `{hashlib.sha256(data).hexdigest()}`.",
