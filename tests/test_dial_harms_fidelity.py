@@ -46,9 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Codec]:
 def test_only_the_dial_learns(trained: tuple[Codec, Codec]) -> None:
     before, after = (network.state_dict() for network in trained)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert "synthesis.grain" in moved and after["synthesis.grain"] == realism1.small.grain  # given, not learned
-    assert any("dial_" in name for name in moved)
-    assert all("dial_" in name for name in moved - {"synthesis.grain"})
+    assert moved and all(name.startswith("synthesis.filter.") and ".dial_" in name for name in moved)
 
 
 @torch.no_grad()
@@ -62,5 +60,5 @@ def test_bytes_and_the_least_distorted_picture_stay_and_the_most_realistic_one_m
     assert torch.equal(old[1], new[1]) and torch.equal(old[2], new[2])
     assert torch.allclose(old[0], new[0], atol=1e-3)
     latents, t, _ = after.code(x, q)
-    moved = after.synthesis(latents, t, torch.ones(1)) - after.synthesis(latents, t, torch.zeros(1))  # without grain
-    assert moved.abs().max() > 0.5
+    moved = after.synthesis(latents, t, torch.ones(1)) - after.synthesis(latents, t, torch.zeros(1))
+    assert moved.abs().max() > 0.05

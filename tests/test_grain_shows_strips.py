@@ -1,79 +1,135 @@
-"""Hazards: the grain of realism jumps where strips meet or a region begins, repeats itself, or shows at realism 0."""
+"""Hazards: grain jumps where strips meet or a region begins, repeats itself, shows at realism 0 or where none was, or
+is of another strength than the original's."""
+
+import struct
+import warnings
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import intaglio
-from intaglio.grain import grain
-from intaglio.nn.transforms import Synthesis
+from intaglio import grain
+from intaglio.container import SIGNATURE
+from intaglio.errors import IntaglioWarning, WrongModel
 from intaglio.package import Package
 from intaglio.runtime import Runtime
-from intaglio.train.export import SynthesisGraph, graph
-from intaglio.train.warm import shape_of, state
+from intaglio.tiles import Layout
 
 
 @pytest.fixture(scope="module")
 def grainy(tiny_model):
-    """The tiny model with a synthesis of today, whose grain is strong."""
+    """The tiny model, whose errors are said to be large, so that all noise is lost."""
     tiny = Package.read(tiny_model)
-    shape = shape_of(tiny)
+    return replace(tiny, card={**tiny.card, "grain": [40.0, 40.0]})
 
-    class Codec(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.synthesis = Synthesis(shape)
 
-    codec = Codec().eval().requires_grad_(False)
-    weights = {f"synthesis.{k.removeprefix('synthesis.')}": v for k, v in state(tiny).items() if "synthesis" in k}
-    assert not codec.load_state_dict(weights, strict=False).unexpected_keys
-    codec.synthesis.grain.fill_(20.0)
-    codec.synthesis.out.dial_bias.normal_(0, 0.02)
-    m, h, w = shape.latents, 24, 40
-    inputs = {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h, w), "realism": torch.zeros(1, 1, 1, 1),
-              "noise": torch.zeros(1, 1, 16 * h, 16 * w)}
-    last = (2, 3)
-    data = graph(SynthesisGraph(codec), inputs, {"latents": last, "t": last, "noise": last}, ["pixels"])
-    graphs = {n.removesuffix(".onnx"): d for n, d in tiny.members.items() if n.endswith(".onnx")}
-    return Package.assemble(dict(tiny.card), {**graphs, "synthesis": data}, tiny.tables, tiny.arrays("prior"))
+def noisy(deviation, width=1100, height=150, seed=0):
+    """A slope with white noise."""
+    y, x = np.mgrid[:height, :width]
+    level = 60 + 120 * x / width + 20 * np.sin(y / 40) + np.random.default_rng(seed).normal(0, deviation, x.shape)
+    return Image.fromarray(np.repeat(np.floor(level.clip(0, 255) + 0.5).astype(np.uint8)[:, :, None], 3, 2))
+
+
+def pixels(data, model, realism, **more):
+    return np.asarray(intaglio.decode(data, model=model, realism=realism, **more)).astype(int)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.5, 1.0, 2.0, 4.0, 8.0])
+def test_the_measure_is_right(deviation):
+    image = noisy(deviation, 400, 300)
+    assert grain.measured(image, Layout(*image.size)) == pytest.approx(deviation, rel=0.15, abs=0.1)
+
+
+def test_texture_and_clipped_places_are_no_noise():
+    """Stripes in most of the picture, and nothing but black in the rest: the flattest squares decide, and black ones
+    tell nothing."""
+    stripes = np.tile(np.array([100, 140], np.uint8), (256, 128))
+    clean = np.full((256, 64), 130, np.uint8)
+    for picture in (np.hstack([stripes, clean]), np.zeros((256, 256), np.uint8)):
+        assert grain.measured(Image.fromarray(picture), Layout(*picture.shape[::-1])) == 0
+    assert grain.measured(Image.new("L", (17, 9)), Layout(17, 9)) == 0
+
+
+def test_the_file_says_what_was_lost_and_no_more(tiny_model, grainy):
+    said = [intaglio.info(intaglio.encode(noisy(s), model=grainy, quality=40))["grain"] for s in (0, 1, 3)]
+    assert said[0] == 0 and said[1] == pytest.approx(1, abs=0.15) and said[2] == pytest.approx(3, abs=0.3)
+    assert intaglio.info(intaglio.encode(noisy(3), model=tiny_model))["grain"] == 0, "its card asks for none"
+    faithful = replace(grainy, card={**grainy.card, "grain": [40.0, 0.5]})
+    assert intaglio.info(intaglio.encode(noisy(3), model=faithful, quality=100))["grain"] == 0.5
+    assert grain.number(1000.0, (255.0, 255.0), 0.5) == grain.MOST
 
 
 def test_regions_have_the_grain_of_the_whole(grainy):
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 1100, 3), dtype=np.uint8))
-    data = intaglio.encode(picture, model=grainy, quality=40)  # two tiles wide
-    plain, whole = (np.asarray(intaglio.decode(data, model=grainy, realism=r)).astype(int) for r in (0, 1))
-    assert np.abs(whole - plain).std() > 3, "there is grain"
+    data = intaglio.encode(noisy(5), model=grainy, quality=40)  # two tiles wide
+    plain, whole = pixels(data, grainy, 0), pixels(data, grainy, 1)
+    assert (whole - plain).std() == pytest.approx(intaglio.info(data)["grain"], rel=0.1)
     for x, y, w, h in ((0, 0, 64, 64), (37, 21, 90, 100), (1000, 5, 100, 140), (1090, 140, 10, 10)):
-        part = np.asarray(intaglio.decode(data, model=grainy, realism=1, region=(x, y, w, h))).astype(int)
+        part = pixels(data, grainy, 1, region=(x, y, w, h))
         assert np.abs(part - whole[y : y + h, x : x + w]).max() <= 1
 
 
-def test_a_synthesis_that_does_not_scale_its_noise_gets_none_at_realism_0(grainy, monkeypatch):
+def test_the_grain_grows_with_realism_from_none(grainy):
+    data = intaglio.encode(noisy(6), model=grainy, quality=40)
+    bare = intaglio.encode(noisy(6), model=replace(grainy, card={**grainy.card, "grain": [1e-3, 1e-3]}), quality=40)
+    assert len(data) == len(bare) + 13, "one chunk of one byte"
+    assert np.array_equal(pixels(data, grainy, 0), pixels(bare, grainy, 0))
+    spread = [(pixels(data, grainy, r) - pixels(bare, grainy, r)).std() for r in (0.5, 1)]
+    assert spread[0] == pytest.approx(3, rel=0.15) and spread[1] == pytest.approx(6, rel=0.15)
+
+
+def test_the_seed_draws_other_grain(grainy):
+    one, two = (intaglio.encode(noisy(4), model=grainy, seed=s) for s in (1, 2))
+    assert np.abs(pixels(one, grainy, 1) - pixels(two, grainy, 1)).mean() > 1
+    assert np.array_equal(pixels(one, grainy, 0), pixels(two, grainy, 0))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x10\x10", None, b"twice"])
+def test_a_damaged_chunk_costs_the_grain_alone(grainy, payload):
+    data = intaglio.encode(noisy(4), model=grainy, quality=40)
+    at = data.index(b"gRAN")
+    chunk = data[at : at + 13]
+    if payload is None:
+        new = chunk[:-1] + bytes([chunk[-1] ^ 1])
+    elif payload == b"twice":
+        new = chunk + chunk
+    else:
+        new = b"gRAN" + struct.pack(">I", len(payload)) + payload + struct.pack(">I", zlib.crc32(b"gRAN" + payload))
+    bad = data[:at] + new + data[at + 13 :]
+    assert bad[:8] == SIGNATURE
+    with pytest.warns(IntaglioWarning, match="grain|gRAN") if payload != b"" else warnings.catch_warnings():
+        shown = pixels(bad, grainy, 1)
+    assert np.array_equal(shown, pixels(data, grainy, 1 if payload == b"twice" else 0))
+
+
+def test_a_card_with_another_grain_is_refused(grainy):
+    for wrong in ([1.0], [0.0, 1.0], [float("nan"), 1.0], 3.0, ["a", "b"], [1.0, 300.0]):
+        with pytest.raises(WrongModel, match="grain"):
+            Package.from_bytes(replace(grainy, card={**grainy.card, "grain": wrong}).to_bytes(), "here")
+
+
+def test_models_that_take_noise_get_none_at_realism_0(tiny_model, monkeypatch):
     """Such as one whose noise joins the latents as channels: docs/format.md says zeros, whatever the seed."""
-    engine, fed = Runtime(grainy), []
-    run = engine._run
-    monkeypatch.setattr(engine, "_run", lambda name, feed, *out: fed.append(feed["noise"]) or run(name, feed, *out))
-    latents, t = np.zeros((1, grainy.card["latents"], 4, 4), np.float32), np.zeros((1, 1, 4, 4), np.float32)
+    engine, fed = Runtime(Package.read(tiny_model)), []
+    monkeypatch.setattr(engine, "noisy", lambda: True)
+    answer = [np.zeros((1, 64, 64, 3), np.uint8)]
+    monkeypatch.setattr(engine, "_run", lambda name, feed, *out: fed.append(feed["noise"]) or answer)
+    latents, t = np.zeros((1, engine.package.card["latents"], 4, 4), np.float32), np.zeros((1, 1, 4, 4), np.float32)
     for realism in (0.0, 0.01):
         engine.synthesis(latents, t, realism, (64, 32), seed=7)
-    assert not fed[0].any() and np.array_equal(fed[1][0, 0], grain(64, 32, 64, 64, 7))
-
-
-def test_the_grain_grows_with_realism(grainy):
-    data = intaglio.encode(Image.new("RGB", (128, 128), (90, 120, 150)), model=grainy, quality=40)
-    spread = [np.asarray(intaglio.decode(data, model=grainy, realism=r)).std((0, 1)).mean() for r in (0, 0.5, 1)]
-    assert spread[1] > spread[0] + 1 and spread[2] > spread[1] + 1
+    assert not fed[0].any() and np.array_equal(fed[1][0, 0], grain.noise(64, 32, 64, 64, 7))
 
 
 def test_noise_is_white_normal_and_a_function_of_the_place():
-    noise = grain(0, 0, 640, 480)
+    noise = grain.noise(0, 0, 640, 480)
     assert abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01
     assert abs((noise**3).mean()) < 0.03 and abs((noise**4).mean() - 2.7) < 0.1  # of four uniform bytes: 3 - 1.2 / 4
-    assert np.array_equal(grain(100, 50, 64, 32), noise[50:82, 100:164])
+    assert np.array_equal(grain.noise(100, 50, 64, 32), noise[50:82, 100:164])
     spectrum = np.abs(np.fft.fft2(noise)) ** 2 / noise.size
     assert 8 < spectrum.max() < 20, "the largest of 150,000 exponential numbers is near 12; a pattern's would be more"
     for dy, dx in ((0, 1), (1, 0), (1, 1), (0, 8), (8, 0), (16, 16)):
         shifted = np.roll(noise, (dy, dx), (0, 1))
         assert abs((noise * shifted).mean()) < 0.01
-    assert grain(2**20, 2**20, 3, 2).shape == (2, 3)
+    assert grain.noise(2**20, 2**20, 3, 2).shape == (2, 3)

@@ -16,6 +16,7 @@ from .areas import unpack_kept
 from .container import MAX_PIXELS, Header
 from .encoder import TOP, Encoder, Progress
 from .errors import BadInput
+from .grain import UNIT
 from .guards import memory_told
 from .package import Package, for_fingerprint, released_names, resolve
 from .printing import Printer
@@ -72,7 +73,7 @@ def encode(
     the map. keep: None (nothing), a mask as for roi, boxes (x, y, width, height), or a dict of any of boxes, mask and
     classes (names or ids). label_cell: the map is stored with a label every so many pixels (1, 2, 4, ... 64; default 4,
     more in large pictures).
-    seed: 0..2^32 - 1, of the noise, for a model that takes some; stored in the file.
+    seed: 0..2^32 - 1, of the noise, for a model that takes some or puts grain back; stored in the file.
     realism: 0..1, the decoder's default, stored in the file (None: the model's own).
     model: None (released), a released name, a package's path, or a Package. strict: refuse what would be converted.
     device: cpu, cuda, coreml or directml, where the installed onnxruntime has it. threads: 1..256, None for all cores.
@@ -93,7 +94,6 @@ def encode(
     engine = runtime(package, device, threads)
     if tune not in TUNES:
         raise BadInput(f"tune is {tune!r}; give one of {', '.join(TUNES)}")
-    adaptive = float(package.card.get("adaptive", 0.0)) if tune == "eye" else 0.0
     picture = pictures.load(image, strict, max_pixels=max_pixels)
     width, height = picture.image.size
     limit = None
@@ -114,10 +114,10 @@ def encode(
         raise BadInput("what is not kept is synthesised from a label map; give it with labels")
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise BadInput(f"seed is {seed}; give a whole number from 0 to {2**32 - 1}")
-    if seed and not engine.noisy():
+    if seed and not engine.noisy() and "grain" not in package.card:
         raise BadInput(f"model {package.name} takes no noise, so that a seed would change nothing; leave it out")
     searching = limit is not None or roi is not None
-    encoder = Encoder(picture, engine, realism, searching, progress, areas, seed, adaptive)
+    encoder = Encoder(picture, engine, realism, searching, progress, areas, seed, tune == "eye")
     if not searching:
         return encoder.refined(encoder.at(q))
     qmap = search.gain_offsets(roi, encoder.layout, max_pixels) if roi is not None else None
@@ -212,8 +212,9 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     q (0..63) and quality (0..100) of the file as a whole, realism (0..1, the default), model (a released one's name or
     None), fingerprint (16 hexadecimal digits), bytes, bpp (bits of the whole file for each pixel), tiles, gain_map
     ([least, greatest] offset from q, or None), refined (share of the blocks that are), kept (share of the latents that
-    are coded, 1.0 for all), orientation (EXIF's 1..8, or None), icc_bytes, exif_bytes, xmp_bytes (0 where there is
-    none) and chunks (a list of {type, offset, bytes}, in the order of the file).
+    are coded, 1.0 for all), grain (its deviation at realism 1, grey levels), orientation (EXIF's 1..8, or None),
+    icc_bytes, exif_bytes, xmp_bytes (0 where there is none) and chunks (a list of {type, offset, bytes}, in the order
+    of the file).
     Raises CorruptFile (also when the file was cut short), UnsupportedFile, TooLarge or BadInput.
     """
     with Reader(data, max_pixels=max_pixels) as reader:
@@ -228,6 +229,7 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
             "gain_map": [int(np.min(reader.qmap)), int(np.max(reader.qmap))] if np.any(reader.qmap) else None,
             "refined": 0.0 if reader.refined is None else round(float(np.mean(reader.refined)), 4),
             "kept": 1.0 if reader.areas is None else round(_kept(reader), 4),
+            "grain": reader.grain * UNIT,
             "orientation": _orientation(reader.exif),
             "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""),
             "xmp_bytes": len(reader.xmp or b""),

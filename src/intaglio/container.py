@@ -33,6 +33,7 @@ MAX_MAP_BYTES = 1 << 20  # bytes of a KEEP or LABL payload
 MAX_TILE_BYTES = 64 << 20  # bytes of one TILE payload; the dearest one that symbols of at most 2^20 can fill is 12 MB
 FRAME = 12  # bytes around a payload: type, length, CRC-32
 
+GRAIN = "gRAN"
 METADATA = {"iCCP": "icc", "eXIF": "exif", "xMPd": "xmp"}
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
@@ -94,6 +95,7 @@ def pack(
     refined: NDArray[Any] | None = None,
     areas: tuple[bytes, bytes] | None = None,
     seed: int = 0,
+    grain: int = 0,
     icc: bytes | None = None,
     exif: bytes | None = None,
     xmp: bytes | None = None,
@@ -103,7 +105,8 @@ def pack(
 
     qmap: int8 (rows, columns) of header.blocks; one that is all zero is not written. refined: bool of the same
     shape, the blocks that are refined; where there is none, it is not written. areas: the payloads of KEEP and LABL
-    (areas.py). seed: of the noise, 0..2^32 - 1; 0 is not written. Empty metadata is not written.
+    (areas.py). seed: of the noise, 0..2^32 - 1; 0 is not written. grain: its
+    deviation in sixteenths of a grey level, 0..255; 0 is not written. Empty metadata is not written.
     BadInput when the parts do not fit together, TooLarge when one exceeds its limit.
     """
     if len(tiles) != header.tiles:
@@ -131,6 +134,8 @@ def pack(
         out += _chunk(name, payload)
     if seed:
         out += _chunk("SEED", struct.pack(">I", seed))
+    if grain:
+        out += _chunk(GRAIN, struct.pack(">B", grain))
     for name, value in (("iCCP", icc), ("eXIF", exif), ("xMPd", xmp)):
         if value and len(value) > MAX_METADATA:
             raise TooLarge(f"{len(value)} bytes of {METADATA[name].upper()} are above the limit of {MAX_METADATA}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from . import adapt, blockmap, container, pictures, refine, search
+from . import adapt, blockmap, container, grain, pictures, refine, search
 from . import alpha as alpha_plane
 from .areas import Areas
 from .container import BLOCK, Header
@@ -31,15 +31,19 @@ class Encoder:
 
     def __init__(
         self, picture: pictures.Picture, engine: Runtime, realism: float, keep: bool, progress: Progress,
-        areas: Areas | None = None, seed: int = 0, adaptive: float = 0.0,
+        areas: Areas | None = None, seed: int = 0, eye: bool = False,
     ):
+        """eye: spend bits where errors are seen, as far as the model's card advises."""
+        card = engine.package.card
         self.picture, self.engine, self.realism = picture, engine, realism
         self._header(0)  # a picture too large for the format is refused before the work
         self.layout = Layout(*picture.image.size)
-        for halo in engine.package.card["halo"].values():
+        for halo in card["halo"].values():
             self.layout.window(self.layout.picture, halo)  # one too large for the model likewise
-        self._adaptive = adaptive
-        self._busy = adapt.busyness(picture.image, self.layout) if adaptive else None
+        self._adaptive = float(card.get("adaptive", 0.0)) if eye else 0.0
+        self._busy = adapt.busyness(picture.image, self.layout) if self._adaptive else None
+        self._error: list[float] | None = card.get("grain")
+        self._noise = grain.measured(picture.image, self.layout) if self._error else 0.0
         self.coder = TileCoder(engine)
         self.progress = progress
         self._whole: NDArray[np.float32] | None = None  # latents of the whole picture, of a network that sees no less
@@ -86,9 +90,10 @@ class Encoder:
         self, header: Header, tiles: list[bytes], qmap: NDArray[np.int8] | None, on: NDArray[np.bool_] | None
     ) -> bytes:
         p = self.picture
+        lost = grain.number(self._noise, self._error, header.q / TOP) if self._error else 0
         return container.pack(
-            header, tiles, qmap=qmap, refined=on, areas=self._areas, seed=self._seed, icc=p.icc, exif=p.exif, xmp=p.xmp,
-            alpha=self._alpha,
+            header, tiles, qmap=qmap, refined=on, areas=self._areas, seed=self._seed, grain=lost, icc=p.icc,
+            exif=p.exif, xmp=p.xmp, alpha=self._alpha,
         )
 
     def at(self, q: int, qmap: NDArray[np.int8] | None = None) -> bytes:

@@ -1,18 +1,35 @@
-"""The grain of realism: noise that is a function of the place in the picture, so that every strip and region agree.
+"""Grain: the noise that a picture's original had and its file does not hold, put back in proportion to the realism.
 
-A pixel's number is a hash of its column and row in 32-bit integers; the sum of its four bytes, centred and scaled, is
-nearly normal. The synthesis of a model with grain adds it in proportion to the realism, most where steps are coarse.
+Noise costs more bits than anything else in a photograph, and nobody can tell one draw of it from another. So the
+encoder only says how strong it was (film grain synthesis, as in Norkin and Birkbeck 2018, "Film grain synthesis for AV1
+video codec", with one number), and the decoder draws its own. Noise is a function of the place in the picture, so that
+every strip and region agree: a pixel's number is a hash of its column and row in 32-bit integers; the sum of its four
+bytes, centred and scaled, is nearly normal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from .tiles import Box, Layout, pixels
+
+UNIT = 1 / 16  # grey levels that a file's number counts
+MOST = 255  # the largest number
 _MEAN, _DEVIATION = 4 * 127.5, (4 * (256**2 - 1) / 12) ** 0.5  # of the sum of four bytes
 
+SQUARE = 16  # pixels along a side of what a deviation is taken of
+SHARE = 0.05  # of the squares, the flattest, in which there is nothing but noise: the deviation where they end counts
+FLOOR = 0.3  # grey levels that clean photographs show there, for their texture and their rounding
+BIAS = 1.09  # white noise over what the flattest squares show of it
+BLACK, WHITE = 8, 247  # means of squares beyond which noise is cut off
+FEWEST = 20  # squares that tell anything
 
-def grain(x: int, y: int, width: int, height: int, seed: int = 0) -> NDArray[np.float32]:
+
+def noise(x: int, y: int, width: int, height: int, seed: int = 0) -> NDArray[np.float32]:
     """Noise of mean 0 and variance 1 at the pixels from column x and row y on: (height, width). seed: 0..2^32 - 1."""
     columns = np.arange(x, x + width, dtype=np.uint32) * np.uint32(0x9E3779B1)
     rows = np.arange(y, y + height, dtype=np.uint32) * np.uint32(0x85EBCA77)
@@ -24,3 +41,41 @@ def grain(x: int, y: int, width: int, height: int, seed: int = 0) -> NDArray[np.
     v ^= v >> np.uint32(16)
     total = v.view(np.uint8).reshape(height, width, 4).sum(2, dtype=np.uint16)
     return ((total - np.float32(_MEAN)) * np.float32(1 / _DEVIATION)).astype(np.float32)
+
+
+def measured(image: Image.Image, layout: Layout) -> float:
+    """The deviation of a picture's noise in grey levels of its luma (BT.601), 0 where it shows none.
+
+    Each 16x16 square's is that of its luma under the mask [1 -2 1; -2 4 -2; 1 -2 1] / 6, to which slopes and straight
+    edges along the axes are nothing (Immerkaer 1996, "Fast noise variance estimation"), and the flattest twentieth of
+    the squares speaks for the picture. Read a row of squares at a time.
+    """
+    found: list[NDArray[np.float32]] = []
+    picture = layout.picture
+    for top in range(1, picture.height - SQUARE, SQUARE):
+        rgb = pixels(image, Box(0, top - 1, picture.width, top + SQUARE + 1))[0]
+        luma = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        columns = (luma.shape[1] - 2) // SQUARE
+        second = luma[:-2] - 2 * luma[1:-1] + luma[2:]
+        answer = (second[:, :-2] - 2 * second[:, 1:-1] + second[:, 2:])[:, : columns * SQUARE] / 6
+        mean = luma[1:-1, 1 : 1 + columns * SQUARE].reshape(SQUARE, columns, SQUARE).mean((0, 2))
+        power = np.square(answer).reshape(SQUARE, columns, SQUARE).mean((0, 2))
+        found.append(power[(mean > BLACK) & (mean < WHITE)])
+    power = np.concatenate(found) if found else np.zeros(0, np.float32)
+    if len(power) < FEWEST:
+        return 0.0
+    return BIAS * float(max(0.0, np.quantile(power, SHARE) - FLOOR**2)) ** 0.5
+
+
+def number(deviation: float, ends: Sequence[float], t: float) -> int:
+    """What a file says, 0..255: how much of noise of this deviation is lost at step t = q/63 (0..1). ends: deviations
+    of the codec's own error at t = 0 and 1. Noise fainter than that error is lost, and of stronger noise as much."""
+    error = ends[0] ** (1 - t) * ends[1] ** t
+    return min(MOST, round(min(deviation, error) / UNIT))
+
+
+def printed(rgb: NDArray[np.uint8], strength: float, x: int, y: int, seed: int) -> NDArray[np.uint8]:
+    """Pixels (h, w, 3), whose first one is in column x and row y, with grey noise of this deviation."""
+    h, w = rgb.shape[:2]
+    grey = noise(x, y, w, h, seed)[:, :, None] * np.float32(strength)
+    return np.floor(np.clip(rgb + grey, 0, 255) + np.float32(0.5)).astype(np.uint8)

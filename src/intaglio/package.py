@@ -215,6 +215,9 @@ def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
     need(type(realism) in (int, float) and 0 <= realism <= 1, f"realism is {realism!r}, not within 0..1")
     adaptive = card.get("adaptive", 0.0)
     need(type(adaptive) in (int, float) and 0 <= adaptive <= 8, f"adaptive is {adaptive!r}, not within 0..8")
+    grain = card.get("grain", [1, 1])
+    need(isinstance(grain, list) and len(grain) == 2 and all(type(g) in (int, float) and 0 < g <= 255 for g in grain),
+         f"grain is {grain!r}, not two deviations above 0")
     gains, index, _, sizes = (tables[name] for name in ("gains", "hyper_index", "counts", "sizes"))
     need(gains.shape == (STEPS, m) and gains.dtype == np.float32, "the gains are not float32, one a step and channel")
     need(bool(np.isfinite(gains).all() and gains.min() > 0), "the gains are not all positive")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import areas, refine
+from . import areas, grain, refine
 from .container import BLOCK, MAX_Q
 from .errors import AGAIN, CorruptFile
 from .latents import TileCoder
@@ -57,12 +57,15 @@ class Printer:
         """Pixels of `part`, which lies in tile i, as an L or RGB image."""
         on = self.reader.refined
         if on is None:
-            return self.shown(self._synthesise(i, part, realism))
-        rgb = self._synthesise(i, part.grown(refine.REACH, self.layout.picture), realism)
-        return self.shown(refine.corrected(self.engine, rgb, part, self.layout.picture, self.steps, on, realism))
+            rgb = self._synthesise(i, part, realism)
+        else:
+            around = self._synthesise(i, part.grown(refine.REACH, self.layout.picture), realism)
+            rgb = refine.corrected(self.engine, around, part, self.layout.picture, self.steps, on, realism)
+        strength = realism * grain.UNIT * self.reader.grain
+        return self.shown(grain.printed(rgb, strength, part.x0, part.y0, self.reader.seed) if strength else rgb)
 
     def both(self, i: int, part: Box, realism: float) -> tuple[Image.Image, Image.Image]:
-        """`part`, which lies in tile i, without the refinement and with it in all blocks."""
+        """`part`, which lies in tile i, without the refinement and with it in all blocks; both without grain."""
         picture = self.layout.picture
         around = part.grown(refine.REACH, picture)
         rgb = self._synthesise(i, around, realism)

@@ -15,9 +15,9 @@ from typing import SupportsIndex
 import numpy as np
 import onnxruntime as ort
 
+from . import grain
 from .entropy import Tables
 from .errors import BadInput, TooLarge, WrongModel
-from .grain import grain
 from .package import Package
 
 PROVIDERS = {
@@ -133,7 +133,7 @@ class Runtime:
     ) -> np.ndarray:
         """Latents without gain (1, M, h, w), t (1, 1, h, w), realism 0..1 to uint8 pixels (1, 16h, 16w, 3).
 
-        corner: column and row of the first pixel in the picture, where the grain of models that have one depends on it.
+        corner: column and row of the first pixel in the picture, on which the noise of models that take some depends.
         kept (h, w) bool, which latents were coded, and labels (16h, 16w) uint8, for models that synthesise from labels.
         seed: of the noise, for models that take some.
         """
@@ -143,7 +143,7 @@ class Runtime:
         feed = {"latents": latents, "t": t, "realism": np.full((1, 1, 1, 1), realism, np.float32)}
         if self.noisy():
             shown = realism > 0  # else zeros, as docs/format.md says: some models do not scale it by the realism
-            noise = grain(*corner, 16 * w, 16 * h, seed) if shown else np.zeros((16 * h, 16 * w), np.float32)
+            noise = grain.noise(*corner, 16 * w, 16 * h, seed) if shown else np.zeros((16 * h, 16 * w), np.float32)
             feed["noise"] = noise[None, None]
         if "labels" in self.package.card:
             feed["kept"] = (np.ones((h, w), bool) if kept is None else kept).astype(np.float32)[None, None]

@@ -134,7 +134,7 @@ class Intaglio(Codec):
         a better encoder may come under it."""
         card = self._package.card
         members = [f"{name} {digest}" for name, digest in sorted(card["sha256"].items())]
-        return members + [f"{name} {card[name]}" for name in ("halo", "adaptive", "rounding") if name in card]
+        return members + [f"{name} {card[name]}" for name in ("halo", "adaptive", "grain", "rounding") if name in card]
 
     def encoder(self, image: Image.Image) -> Callable[[Setting], bytes]:
         realism = float(self._package.card.get("realism", 0.0)) if self.realism is None else self.realism
@@ -149,8 +149,7 @@ class Intaglio(Codec):
 
     def _encoder(self, image: Image.Image, realism: float, keep: bool) -> itg.Encoder:
         engine = runtime(self._package, "cpu", self.threads)
-        adaptive = float(self._package.card.get("adaptive", 0.0))
-        return itg.Encoder(pictures.load(image), engine, realism, keep, lambda share: None, adaptive=adaptive)
+        return itg.Encoder(pictures.load(image), engine, realism, keep, lambda share: None, eye=True)
 
     def decode(self, data: bytes) -> Image.Image:
         return itg.decode(data, realism=self.realism, model=self._package, threads=self.threads)

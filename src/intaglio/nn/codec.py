@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..grain import grain
+from .. import grain
 from .finite import bounded_bits, soft_to_hard
 from .prior import SCALES, Prior, sigma
 from .transforms import Analysis, HyperAnalysis, Shape, Synthesis, full_precision
@@ -185,10 +185,10 @@ class Codec(nn.Module):
         noise: tuple[Tensor, Tensor] | None = None,
         noisy: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """`code`, then the synthesis at `realism` (one number, 0 where None), with the grain of a decoder that shows
+        """`code`, then the synthesis at `realism` (one number, 0 where None), with the noise of a decoder that shows
         the whole picture: (x_hat on the scale of x, bits, decoded latents)."""
         latents, t, bits = self.code(x, q, noise, noisy)
         if realism is None:
             return self.synthesis(latents, t, latents.new_zeros(1)), bits, latents
-        pixels = torch.from_numpy(grain(0, 0, x.shape[3], x.shape[2])).to(x).expand(len(x), 1, -1, -1)
+        pixels = torch.from_numpy(grain.noise(0, 0, x.shape[3], x.shape[2])).to(x).expand(len(x), 1, -1, -1)
         return self.synthesis(latents, t, realism, pixels), bits, latents

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Shape:
-    """The numbers of a network: widths at 1/8 (`width`) and 1/16 (`latents`), blocks as (at 1/8, at 1/16)."""
+    """The numbers of a network: widths at 1/8 (`width`), 1/16 (`latents`) and 1/2 (`filter`, 0 for none), blocks as (at
+    1/8, at 1/16)."""
 
     width: int = 192
     latents: int = 320
@@ -26,7 +27,8 @@ class Shape:
     prior_low: int = 64
     prior_blocks: int = 2
     analysis_blocks: tuple[int, int] = (2, 2)
-    synthesis_blocks: tuple[int, int] = (3, 2)
+    synthesis_blocks: tuple[int, int] = (2, 2)
+    filter: int = 16
 
 
 class Dialled(nn.Module):
@@ -36,11 +38,14 @@ class Dialled(nn.Module):
     the same for the whole batch.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, padding: int = 0, groups: int = 1):
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, padding: int = 0, groups: int = 1, stride: int = 1,
+        dilation: int = 1,
+    ):
         super().__init__()
         start = nn.Conv2d(inputs, outputs, kernel, padding=padding, groups=groups)
         assert start.bias is not None
-        self.padding, self.groups = padding, groups
+        self.how = {"padding": padding, "groups": groups, "stride": stride, "dilation": dilation}
         self.weight, self.bias = start.weight, start.bias
         self.dial_weight = nn.Parameter(torch.zeros_like(self.weight))
         self.dial_bias = nn.Parameter(torch.zeros_like(self.bias))
@@ -49,7 +54,7 @@ class Dialled(nn.Module):
         """realism: any shape of one element."""
         r = realism.reshape(1)
         weight = self.weight + r.reshape(1, 1, 1, 1) * self.dial_weight
-        return F.conv2d(x, weight, self.bias + r * self.dial_bias, padding=self.padding, groups=self.groups)
+        return F.conv2d(x, weight, self.bias + r * self.dial_bias, **self.how)
 
 
 class Block(nn.Module):
@@ -81,6 +86,34 @@ class DialledBlock(nn.Module):
     def forward(self, x: Tensor, realism: Tensor) -> Tensor:
         h = F.gelu(self.expand(self.spatial(x, realism), realism))
         return x + self.project(h, realism)
+
+
+HINTS = 2  # planes beside the colours that the last layer at 1/8 makes for the filter
+LEVELS = 16.0  # the filter works in units of 255 / 16 grey levels
+
+
+class Filter(nn.Module):
+    """The decoder's in-loop filter: what the layers at 1/8, for which a square of 8x8 pixels is one place, leave along
+    its borders and beside edges, a few shared weights at 1/2 take away. x + f(x), f being 0 at the start.
+
+    It does what deblocking and directional filters do in other codecs, but learned. Colours and hints (batch,
+    3 + HINTS, h, w) to colours (batch, 3, h, w), black at -1/2 and white at 1/2. Hints say where squares lie.
+    """
+
+    REACH = 9  # pixels beyond its own that one depends on: 3, 4 and 2 of its three layers
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.enter = Dialled(3 + HINTS, width, 6, padding=2, stride=2)  # 3x3 on 2x2 pixels unshuffled
+        self.wide = Dialled(width, width, 3, padding=2, dilation=2)
+        self.leave = Dialled(width, 12, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor, realism: Tensor) -> Tensor:
+        h = F.gelu(self.enter(x * LEVELS, realism))
+        h = self.leave(F.gelu(self.wide(h, realism)), realism)
+        return x[:, :3] + F.pixel_shuffle(h, 2) * (1 / LEVELS)
 
 
 class Modulation(nn.Module):
@@ -158,21 +191,14 @@ class HyperAnalysis(nn.Module):
         return unshuffled(self.out, self.block32(h), 2)
 
 
-FADE = 1.76  # grain falls as exp(-FADE q / 63): as the root of the squared error does from q = 0 to 63
-
-
 class Synthesis(nn.Module):
     """g_s: the latent without its gain (batch, M, h/16, w/16), t = q/63 and the realism to pixels 0..255.
 
     t is (batch, 1, 1, 1) or, where it varies, (batch, 1, h/16, w/16); realism is one number, as a tensor of any shape;
-    noise is (batch, 1, h, w), of mean 0 and variance 1, without which there is no grain.
-
-    The grain is added last, fainter the finer the step, in proportion to the realism. Its strength is given, not
-    learned: a network that could choose it chose none, since squared error punishes it.
+    It takes no noise; other systems' do.
     """
 
-    grain: Tensor
-    noisy = True  # it takes noise
+    noisy = False
 
     def __init__(self, shape: Shape):
         super().__init__()
@@ -183,8 +209,8 @@ class Synthesis(nn.Module):
         self.up = Dialled(shape.latents, 4 * shape.width, 1)
         self.modulation8 = Modulation(shape.width)
         self.stage8 = nn.ModuleList([DialledBlock(shape.width) for _ in range(n8)])
-        self.out = Dialled(shape.width, 192, 1)
-        self.register_buffer("grain", torch.zeros(()))  # deviation at q = 0, in grey levels; 0 where there is none
+        self.out = Dialled(shape.width, 64 * (3 + HINTS if shape.filter else 3), 1)
+        self.filter = Filter(shape.filter) if shape.filter else None
 
     def forward(self, y: Tensor, t: Tensor, realism: Tensor, noise: Tensor | None = None) -> Tensor:
         h = self.stage16(self.modulation16(y, t, 1))
@@ -194,16 +220,13 @@ class Synthesis(nn.Module):
         for block in self.stage8:
             h = block(h, realism)
         with full_precision(y):
-            x = (F.pixel_shuffle(self.out(h, realism), 8) + 0.5) * 255
-            if noise is None:
-                return x
-            strength = realism.reshape(1) * self.grain * torch.exp(-FADE * t)
-            if torch.compiler.is_exporting() or t.shape[-1] * t.shape[-2] > 1:
-                strength = F.interpolate(strength, scale_factor=16.0, mode="nearest")
-            return x + strength * noise  # grey: the same in all three colours
+            x = F.pixel_shuffle(self.out(h, realism), 8)
+            x = x if self.filter is None else self.filter(x, realism)
+            return (x + 0.5) * 255
 
 
 def halo(shape: Shape) -> tuple[int, int]:
     """How far the 3x3 convolutions reach, in pixels, rounded up to whole latents: (analysis, synthesis)."""
     (a8, a16), (s8, s16) = shape.analysis_blocks, shape.synthesis_blocks
-    return 16 * (a16 + -(-a8 // 2)), 16 * (s16 + -(-s8 // 2))
+    beyond = 8 * s8 + (Filter.REACH if shape.filter else 0)
+    return 16 * (a16 + -(-a8 // 2)), 16 * (s16 + -(-beyond // 16))

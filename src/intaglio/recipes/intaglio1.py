@@ -1,10 +1,11 @@
 """The released model: one network for every rate, with a realism dial. Two sizes by the same code, two stages each.
 
 Pixel-unshuffle by 8, depthwise-separable residual blocks at 1/8 and 1/16, 320 latent channels at 1/16, 64 hyper-latent
-channels at 1/64, an 8-bit integer prior of four parallel passes, pixel-shuffle out; local operations only, so that
-pictures of any size decode in strips. Multiplications for each pixel (analysis, synthesis): small at most 10 and 12
-thousand, full at most 30 and 40 thousand. 320 latents keep 45.7 dB of a photograph's linear transform (256 keep 41.5,
-192 keep 37.4, mean over Kodak), so the latent width is no ceiling at the highest rates.
+channels at 1/64, an 8-bit integer prior of four parallel passes, pixel-shuffle out, a small in-loop filter at 1/2;
+local operations only, so that pictures of any size decode in strips. Multiplications for each pixel (analysis,
+synthesis): small at most 10 and 12 thousand, full at most 30 and 40 thousand. 320 latents keep 45.7 dB of a
+photograph's linear transform (256 keep 41.5, 192 keep 37.4, mean over Kodak), so the latent width is no ceiling at
+the highest rates.
 
 Stage 1, fidelity: (bits per pixel + lambda(q) MSE) / sqrt(lambda(q)), q drawn evenly from 0..63 for each picture. Both
 terms of the bracket grow about as sqrt(lambda), so every rate weighs alike. Stage 2, realism (`realism1.py`), starts
@@ -13,11 +14,12 @@ from it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..losses.rate import bits_per_pixel
 from ..nn.codec import STEPS, Codec, rate_weight
@@ -29,7 +31,7 @@ from ..train.draws import Draws
 from ..train.recipe import Outputs, Recipe, Term
 
 SMALL = Shape()
-FULL = Shape(width=256, analysis_blocks=(5, 2), synthesis_blocks=(7, 2))
+FULL = Shape(width=256, analysis_blocks=(5, 2), synthesis_blocks=(7, 2), filter=32)
 SLOPE = 0.0067  # the lambda at which the normalised loss is rate + lambda MSE itself
 BLOCK = 64  # pixels on a side of what one step of a gain map covers
 
@@ -111,3 +113,29 @@ class Intaglio1(Recipe):
 
 small = Intaglio1()
 full = Intaglio1("intaglio1", shape=FULL, crop=256, batch=32, release="intaglio1")
+
+
+@dataclass(frozen=True)
+class Decoder1(Intaglio1):
+    """Stage 1b: the synthesis alone learns on, from bytes that stay as they are, at twice the pixels a second."""
+
+    name: str = "intaglio1-small-decoder"
+
+    def trainable(self, network: Codec) -> Iterable[nn.Parameter]:
+        return (p for name, p in network.synthesis.named_parameters() if "dial_" not in name)
+
+    def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
+        q = self.draw_q(draws).to(x.device)
+        with torch.no_grad():
+            latent, t, bits = network.code(x, q)
+        x_hat = network.synthesis(latent, t, x.new_zeros(1))
+        return Outputs(x, x_hat, bits, latent, q.mean((1, 2)), extra={"lambda": rate_weight(q)})
+
+    def terms(self) -> list[Term]:
+        return [Term("mse", weighted_mse, normaliser)]
+
+    def compile(self, network: Codec) -> None:
+        network.synthesis.compile()
+
+
+decoder = Decoder1()

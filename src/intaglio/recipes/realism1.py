@@ -1,21 +1,19 @@
 """Stage 2 of the released model: the realism dial.
 
-Only the dial learns: what is added, in proportion to the realism r, to the weights of the synthesis at 1/8 and of its
-entry and exit (`nn.transforms.Dialled`). The encoder, the prior and the decoder at r = 0 stay as stage 1 left them: a
-file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a
-batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
+Only the dial learns: what is added, in proportion to the realism r, to the weights of the synthesis (`nn.transforms.
+Dialled`), and of those only to its in-loop filter's. The encoder, the prior and the decoder at r = 0 stay as stage 1
+left them: a file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is
+drawn once a batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
-    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c adversarial + d lattice)
+    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice)
 
-Every term sees the picture with its grain, whose strength is fixed: where noise is there already, the network need not
-feign it by a pattern of its own. The dial is a path through the space of networks, trained all along it, and not a
-blend of two pictures.
+The dial is a path through the space of networks, trained all along it, and not a blend of two pictures.
 
-The lattice term (`losses.lattice`) holds down what repeats from square to square of flat places: a critic that asks for
-texture where the latents are zero gets the same few dots in every square.
-
-The discriminator judges patches at several scales, shown local contrast and told the latent. It learns alone first
-(`head_start`). What other architectures and normalisations give at the same budget: `runs/ablate.sh` and docs/log.md.
+Why the filter alone: a dial on the layers at 1/8, which print 8x8 pixels from one place, learns in the time of a small
+machine to draw dots, the same in every square of flat places and coloured along hard edges (docs/log.md). The filter's
+few weights are the same for every second pixel. The lattice term (`losses.lattice`) holds down what dots remain, and
+the critic sees luma alone. It judges patches at several scales, shown local contrast and told the latent, and learns
+alone first (`head_start`). Other architectures and normalisations at the same budget: `runs/ablate.sh`, docs/log.md.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +39,17 @@ from ..train.game import Game
 from ..train.recipe import Opponent, Outputs, Term
 from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
 
+FADE = 1.76  # the root of the squared error falls as exp(-FADE q / 63) from q = 0 to 63
+
 
 def multiscale(latents: int) -> MultiScale:
     """The released discriminator: patches at several scales, told the latent."""
     return MultiScale(width=32, latents=latents)
+
+
+def luma(x: Tensor) -> Tensor:
+    """Luma (BT.601) in three equal channels: a critic that sees colours asks for coloured dots along hard edges."""
+    return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True).expand_as(x)
 
 
 def dial(out: Outputs) -> Tensor:
@@ -61,13 +65,13 @@ class Realism1(Intaglio1):
     name: str = "intaglio1-small-realism"
     crop: int = 128
     batch: int = 6
-    rate: float = 5e-4
-    kept: float = 0.25  # share of the MSE's weight that is left at r = 1
-    vgg: float = 1.0  # weights at r = 1, of losses that are relative to the features' own energy
-    mobilenet: float = 0.3
-    lattice: float = 1.0  # in grey levels squared
-    grain: float = 0.8  # grey levels at q = 0 and r = 1; 0.4 at q 24
-    fooling: float = 0.7
+    rate: float = 1e-3
+    dialled: str = "filter"  # the part of the synthesis whose dial learns; "" for all of it
+    kept: float = 0.4  # share of the MSE's weight that is left at r = 1
+    vgg: float = 1.5  # weights at r = 1, of losses that are relative to the features' own energy
+    mobilenet: float = 0.8
+    lattice: float = 0.5  # in grey levels squared
+    fooling: float = 1.0  # at q = 0; it fades as the squared error's root does: the finer the step, the less to invent
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
@@ -81,21 +85,17 @@ class Realism1(Intaglio1):
 
     @cached_property
     def _mobilenet(self) -> MobileNetDistance:
-        return MobileNetDistance(taps=("block_2", "block_5", "block_12"))
+        return MobileNetDistance(taps=("block_2", "block_5", "block_12", "block_16"))
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"vgg": self._vgg, "mobilenet": self._mobilenet}
-
-    def warm(self, network: Codec, source: Path) -> dict:
-        training = super().warm(network, source)
-        network.synthesis.grain.fill_(self.grain)
-        return training
 
     def start(self, network: Codec, photographs: Photographs, seed: int) -> None:
         raise BadInput(f"{self.name} is a second stage: give the first one's package or checkpoint with --warm")
 
     def trainable(self, network: Codec) -> Iterable[nn.Parameter]:
-        return (p for name, p in network.synthesis.named_parameters() if "dial_" in name)
+        of = network.synthesis.named_parameters()
+        return (p for name, p in of if name.startswith(self.dialled) and "dial_" in name)
 
     def compile(self, network: Codec) -> None:
         network.synthesis.compile()
@@ -110,8 +110,7 @@ class Realism1(Intaglio1):
         corner = draws.uniform(2).to(x.device)
         with torch.no_grad():
             latent, t, bits = network.code(x, q)
-        noise = draws.normal(1, *x.shape[2:]).to(x.device)
-        x_hat = network.synthesis(latent, t, x.new_full((1,), r), noise)
+        x_hat = network.synthesis(latent, t, x.new_full((1,), r))
         extra = {"lambda": rate_weight(q), "corner": corner}
         return Outputs(x, x_hat, bits, latent, q[:, 0, 0], x.new_full((len(x),), r), extra)
 
@@ -122,11 +121,16 @@ class Realism1(Intaglio1):
         return out.x[:, :, top:, left:], out.x_hat[:, :, top:, left:]
 
     def _judged(self, out: Outputs) -> tuple[Tensor, Tensor, Tensor | None]:
-        return *self._shifted(out), out.latent
+        x, x_hat = self._shifted(out)
+        return luma(x), luma(x_hat), out.latent
 
     def _mobilenet_distance(self, out: Outputs) -> Tensor:
         x, x_hat = self._shifted(out)
         return self._mobilenet(x_hat, x)
+
+    def _fooling(self, out: Outputs) -> Tensor:
+        assert out.q is not None
+        return self.fooling * torch.exp(-FADE / (STEPS - 1) * out.q) * dial(out)
 
     def _glimpsed(self, out: Outputs) -> Tensor:
         """The VGG distance of a part of the first few pictures; 0 for the others, more for those, so the mean holds."""
@@ -148,7 +152,7 @@ class Realism1(Intaglio1):
         if not self.fooling:
             return {}
         game = Game(self.critic(self.shape.latents), self.kind)
-        return {"critic": Opponent(game, lambda out: self.fooling * dial(out), self._judged, dial)}
+        return {"critic": Opponent(game, self._fooling, self._judged, dial)}
 
     def package(self, network: Codec, photographs: Photographs, training: dict, pictures: int) -> Package:
         return release.package(network, self.release, photographs, pictures, training, release.REALISM_LIMITS)

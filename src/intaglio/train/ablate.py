@@ -62,7 +62,7 @@ def _judged_by(kind: Callable[..., torch.nn.Module], **options: object) -> reali
 # name: (group, recipe)
 ROWS: dict[str, tuple[str, intaglio1.Intaglio1]] = {
     "realism": ("released", REALISM),  # a multi-scale discriminator, spectral normalisation, hinge, a head start
-    "fidelity": ("released", FIDELITY),  # the KLT start, two and three blocks
+    "fidelity": ("released", FIDELITY),  # the KLT start, two blocks each, the filter
     "patch": ("discriminator", _judged_by(Patch, width=32)),
     "patch-pixels": ("discriminator", _judged_by(Patch, width=32, detail=False)),
     "projected": ("discriminator", _judged_by(Projected)),
@@ -75,10 +75,12 @@ ROWS: dict[str, tuple[str, intaglio1.Intaglio1]] = {
     "non-saturating": ("strategy", dataclasses.replace(REALISM, kind="non-saturating")),
     "lsgan": ("strategy", dataclasses.replace(REALISM, kind="lsgan")),
     "no-head-start": ("strategy", dataclasses.replace(REALISM, head_start=0)),
+    "whole-dial": ("strategy", dataclasses.replace(REALISM, dialled="")),
     "no-perceptual": ("strategy", dataclasses.replace(REALISM, vgg=0.0, mobilenet=0.0)),
     "random-start": ("generator", RandomStart(**{**vars(FIDELITY), "name": "random-start"})),
     "fewer-blocks": ("generator", dataclasses.replace(
         FIDELITY, shape=Shape(analysis_blocks=(2, 1), synthesis_blocks=(2, 1)))),
+    "no-filter": ("generator", dataclasses.replace(FIDELITY, shape=Shape(synthesis_blocks=(3, 2), filter=0))),
     "wider": ("generator", dataclasses.replace(FIDELITY, shape=Shape(width=256))),
 }
 

@@ -157,8 +157,8 @@ def graphs(codec: Codec) -> dict[str, bytes]:
     with torch.no_grad():
         for module in (codec.analysis, codec.hyper, codec.synthesis):
             for name, parameter in module.named_parameters():
-                # what the dial adds is small beside the weights that it is added to
-                parameter.copy_(rounded(parameter, 5 if "dial_" in name else 8))
+                # what the dial adds is small beside the weights that it is added to, but for the filter's
+                parameter.copy_(rounded(parameter, 5 if "dial_" in name and not name.startswith("filter") else 8))
     m, last = codec.shape.latents, (2, 3)
     h, w = 24, 40  # any example size: both sides are symbols
     decoded = {"latents": torch.zeros(1, m, h, w), "t": torch.zeros(1, 1, h, w), "realism": torch.zeros(1, 1, 1, 1)}

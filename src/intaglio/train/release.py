@@ -29,6 +29,7 @@ REALISM_LIMITS = (
 )
 
 ADAPTIVE = 2.0  # steps finer for each halving of a block's variance: docs/decisions/0009-adaptive.md
+GRAIN = [16.0, 2.6]  # grey levels: the root of the mean squared error at q 0 and q 63, below which noise is lost
 
 
 def package(
@@ -41,7 +42,7 @@ def package(
     card = {
         "name": name, "licence": "Apache-2.0", "realism": 0.0,
         # systems of papers are to be measured as they are
-        **({} if recipe else {"adaptive": ADAPTIVE}),
+        **({} if recipe else {"adaptive": ADAPTIVE, "grain": GRAIN}),
         "recipe": recipe or {"module": "intaglio.recipes", "lambda": [LAMBDA_MIN, LAMBDA_MAX]},
         "training": training, "data": {"photographs": len(photographs.index["entries"])}, "limits": limits,
     }

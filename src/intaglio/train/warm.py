@@ -21,6 +21,7 @@ from ..package import Package
 def shape_of(package: Package) -> Shape:
     """The network's numbers, from the card. Raises WrongModel where it is no network of the released kind."""
     network = {k: v for k, v in package.card.get("network", {}).items() if k != "parameters"}
+    network = {"filter": 0, **network} if network else network  # packages older than the filter have none
     if network.keys() != vars(Shape()).keys():
         raise WrongModel(f"model {package.name}: is no network of the released kind, and a package of another kind is "
                          "not read back into one that can be trained; give the checkpoint of its run (last.pt)")
@@ -44,7 +45,7 @@ def state(package: Package) -> dict[str, Tensor]:
         for key, value in _weights(package.members[f"{name}.onnx"]).items():
             if key.endswith("hidden.weight") and value.shape[1] == 2:  # before dials, realism was a second condition
                 value = value[:, :1]
-            if key.endswith((".weight", ".bias", ".grain")) or ".dial_" in key:
+            if key.endswith((".weight", ".bias")) or ".dial_" in key:
                 result[prefix + key] = value
     integers = package.arrays("prior")
     for key, values in integers.items():
@@ -64,7 +65,7 @@ def codec(package: Package) -> Codec:
     """The network of a package, ready to train. Raises WrongModel where the package lacks weights."""
     network = Codec(shape_of(package))
     missing, unexpected = network.load_state_dict(state(package), strict=False)
-    missing = [name for name in missing if ".dial_" not in name and not name.endswith(".grain")]  # younger than some
+    missing = [name for name in missing if ".dial_" not in name]  # younger than some
     if missing or unexpected:
         names = ", ".join([*missing, *unexpected][:5])
         raise WrongModel(f"model {package.name}: its weights do not fit its card ({names} ...); export it again")
