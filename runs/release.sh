@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The released model, from photographs to package, in legs that end inside a time box:
 #   fidelity   rate + lambda(q) MSE at every q          -> OUT/fidelity
+#   decoder    MSE by the synthesis alone, same bytes   -> OUT/decoder
 #   realism    the dial, from the same bytes            -> OUT/realism (and OUT/NAME.itgm, completed)
 #
 #   runs/release.sh [options] PHOTOS OUT
 #     --size small|full      which network [small]
-#     --leg fidelity|realism|all                                          [all]
+#     --leg fidelity|decoder|realism|all                                  [all]
 #     --minutes N            time box of each leg, export and all [24]
-#     --warm FILE            package or checkpoint that the fidelity leg starts from [the KLT]
+#     --warm FILE            package or checkpoint that the first leg starts from [the KLT]
 #     --sources CSV          a row a photograph with a column `licence`, for the card
 #     --pieces DIR           cut each leg's checkpoint into files below 16 MiB there
 #     --rehearse             20 steps a leg on the CPU, export, encode, decode: is everything in place?
@@ -18,7 +19,7 @@
 # On several GPUs: INTAGLIO="torchrun --nproc-per-node 8 -m intaglio" runs/release.sh ...
 set -euo pipefail
 size=small leg=all minutes=24 warm= sources= pieces= rehearse= more=()
-usage() { sed -n '2,18s/^# \{0,1\}//p' "$0"; exit "$1"; }
+usage() { sed -n '2,19s/^# \{0,1\}//p' "$0"; exit "$1"; }
 positional=()
 while (($#)); do
   case $1 in
@@ -38,7 +39,10 @@ done
 ((${#positional[@]} == 2)) || { echo "$0: give PHOTOS and OUT" >&2; usage 2 >&2; }
 photos=${positional[0]} out=${positional[1]}
 case $size in small) name=intaglio1-small ;; full) name=intaglio1 ;; *) echo "$0: --size small or full" >&2; exit 2 ;; esac
-case $leg in fidelity | realism | all) ;; *) echo "$0: --leg fidelity, realism or all" >&2; exit 2 ;; esac
+case $leg in
+  fidelity | decoder | realism | all) ;;
+  *) echo "$0: --leg fidelity, decoder, realism or all" >&2; exit 2 ;;
+esac
 python=${PYTHON:-python}
 intaglio=${INTAGLIO:-$python -m intaglio}
 box=(--minutes "$minutes")
@@ -60,12 +64,17 @@ train() { # RECIPE FOLDER [options]
   if [[ $pieces ]]; then "$python" -m intaglio.train.pieces cut "$folder/last.pt" "$pieces/$(basename "$folder")"; fi
 }
 
-last=$out/fidelity
-if [[ $leg != realism ]]; then
+if [[ $leg == fidelity || $leg == all ]]; then
   train "$name" "$out/fidelity" ${warm:+--warm "$warm"}
+  last=$out/fidelity
 fi
-if [[ $leg != fidelity ]]; then
-  if [[ $leg == realism && $warm ]]; then start=$warm; else start=$out/fidelity/last.pt; fi
+if [[ $leg == decoder || $leg == all ]]; then
+  if [[ $leg == decoder && $warm ]]; then start=$warm; else start=$out/fidelity/last.pt; fi
+  train "$name-decoder" "$out/decoder" --warm "$start"
+  last=$out/decoder
+fi
+if [[ $leg == realism || $leg == all ]]; then
+  if [[ $leg == realism && $warm ]]; then start=$warm; else start=$out/decoder/last.pt; fi
   train "$name-realism" "$out/realism" --warm "$start"
   last=$out/realism
 fi

@@ -37,6 +37,8 @@ Threads = Annotated[Optional[int], typer.Option("--threads", min=1)]  # noqa: UP
 Strip = Annotated[float, typer.Option("--strip-minutes", help="How often a strip of pictures is drawn.")]
 Pictures = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "--pictures", min=1, help="Crops that the entropy tables are counted on.")]
+Tables = Annotated[Optional[Path], typer.Option(  # noqa: UP045
+    "--tables", metavar="PACKAGE", help="Take the entropy tables of a package with the same encoder and prior.")]
 Samples = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--samples", metavar="Y|all", help="Pixels of each photograph that a refinement learns from.", show_default=False)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or a checkpoint.")]
@@ -91,7 +93,9 @@ def train(
     return todo
 
 
-def export(run: Run, data: Data = None, output: Package = None, pictures: Pictures = None) -> Callable[[], int]:
+def export(
+    run: Run, data: Data = None, output: Package = None, pictures: Pictures = None, tables: Tables = None
+) -> Callable[[], int]:
     """Make a model package of a run's last checkpoint. Needs intaglio[train]."""
 
     def todo() -> int:
@@ -100,7 +104,7 @@ def export(run: Run, data: Data = None, output: Package = None, pictures: Pictur
             raise BadInput("intaglio export needs --data DIR, the photographs that its entropy tables are counted on")
         from ..train import run as runs
 
-        return _told(lambda: runs.export(run, data, output, pictures or runs.PICTURES))
+        return _told(lambda: runs.export(run, data, output, pictures or runs.PICTURES, tables))
 
     return todo
 

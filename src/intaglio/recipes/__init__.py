@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 NAMES = {
     "intaglio1-small": ("intaglio1", "small"),
     "intaglio1": ("intaglio1", "full"),
-    "intaglio1-small-decoder": ("intaglio1", "decoder"),
+    "intaglio1-small-decoder": ("intaglio1", "small_decoder"),
+    "intaglio1-decoder": ("intaglio1", "full_decoder"),
     "intaglio1-small-realism": ("realism1", "small"),
     "intaglio1-realism": ("realism1", "full"),
     "autoencoder": ("autoencoder", "recipe"),

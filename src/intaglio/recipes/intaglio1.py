@@ -138,4 +138,5 @@ class Decoder1(Intaglio1):
         network.synthesis.compile()
 
 
-decoder = Decoder1()
+small_decoder = Decoder1()
+full_decoder = Decoder1("intaglio1-decoder", shape=FULL, crop=256, batch=32, release="intaglio1")

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import BadInput
+from ..package import Package
 from ..recipes import recipe as named
 from ..writing import write_bytes
 from . import checkpoint, parallel
@@ -111,17 +113,37 @@ def train(name: str, data: Path, options: Options, threads: int | None = None, *
 
 def write(
     recipe: Recipe, network: torch.nn.Module, photographs: Photographs, training: dict, target: Path,
-    pictures: int = PICTURES,
+    pictures: int = PICTURES, counted: Package | None = None,
 ) -> None:
-    """Export a trained network to the package `target`, and say so."""
-    package = recipe.package(network, photographs, training, pictures)
+    """Export a trained network to the package `target`, and say so. counted: the package whose tables it takes over."""
+    package = recipe.package(network, photographs, training, 0 if counted else pictures)
+    if counted:
+        package = with_tables(package, counted)
     data = package.to_bytes()
     write_bytes(target, data)
     print(f"{target}: {len(data) / 1e6:.2f} MB, fingerprint {package.card['fingerprint']}")
 
 
-def export(run: Path, data: Path, target: Path | None, pictures: int = PICTURES) -> None:
-    """Export the last checkpoint of the run in the folder `run` (or a checkpoint file). Raises BadInput."""
+def with_tables(package: Package, counted: Package) -> Package:
+    """The package with the entropy tables of another one of the same encoder and prior. Raises BadInput for others."""
+    differ = [name for name in ("analysis.onnx", "hyper.onnx", "prior.npz")
+              if package.members[name] != counted.members.get(name)]
+    differ += [name for name in ("gains", "hyper_index")
+               if not np.array_equal(package.tables[name], counted.tables[name])]
+    if differ:
+        raise BadInput(f"model {counted.name}: its entropy tables were counted with another {' and '.join(differ)}; "
+                       "leave --tables out, so that they are counted anew")
+    graphs = {name.removesuffix(".onnx"): data for name, data in package.members.items() if name.endswith(".onnx")}
+    return Package.assemble(dict(package.card), graphs, counted.tables, package.arrays("prior"))
+
+
+def export(
+    run: Path, data: Path, target: Path | None, pictures: int = PICTURES, tables: Path | None = None
+) -> None:
+    """Export the last checkpoint of the run in the folder `run` (or a checkpoint file). Raises BadInput.
+
+    tables: a package whose entropy tables are taken over, where a run has changed nothing that they were counted of.
+    """
     source = run / "last.pt" if run.is_dir() else run
     state = checkpoint.load(source)
     recipe = change(named(state["recipe"]), width=state.get("numbers", {}).get("width") or None)
@@ -131,4 +153,5 @@ def export(run: Path, data: Path, target: Path | None, pictures: int = PICTURES)
     name = "counted" if _is_pack(own) and not is_current(own, data) else own.name
     photographs = Photographs(prepare(data, source.parent, name=name))
     target = target or source.parent / f"{recipe.name}.itgm"
-    write(recipe, network.eval(), photographs, state["training"], target, pictures)
+    counted = Package.read(tables) if tables else None
+    write(recipe, network.eval(), photographs, state["training"], target, pictures, counted)
