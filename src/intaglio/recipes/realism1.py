@@ -67,11 +67,11 @@ class Realism1(Intaglio1):
     batch: int = 6
     rate: float = 1e-3
     dialled: str = "filter"  # the part of the synthesis whose dial learns; "" for all of it
-    kept: float = 0.4  # share of the MSE's weight that is left at r = 1
+    kept: float = 0.25  # share of the MSE's weight that is left at r = 1
     vgg: float = 1.5  # weights at r = 1, of losses that are relative to the features' own energy
-    mobilenet: float = 0.8
+    mobilenet: float = 0.6
     lattice: float = 0.5  # in grey levels squared
-    fooling: float = 1.0  # at q = 0; it fades as the squared error's root does: the finer the step, the less to invent
+    fooling: float = 1.5  # at q = 0; it fades as the squared error's root does: the finer the step, the less to invent
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
