@@ -229,7 +229,7 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
             "gain_map": [int(np.min(reader.qmap)), int(np.max(reader.qmap))] if np.any(reader.qmap) else None,
             "refined": 0.0 if reader.refined is None else round(float(np.mean(reader.refined)), 4),
             "kept": 1.0 if reader.areas is None else round(_kept(reader), 4),
-            "grain": reader.grain * UNIT,
+            "grain": header.grain * UNIT,
             "orientation": _orientation(reader.exif),
             "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""),
             "xmp_bytes": len(reader.xmp or b""),

@@ -33,7 +33,6 @@ MAX_MAP_BYTES = 1 << 20  # bytes of a KEEP or LABL payload
 MAX_TILE_BYTES = 64 << 20  # bytes of one TILE payload; the dearest one that symbols of at most 2^20 can fill is 12 MB
 FRAME = 12  # bytes around a payload: type, length, CRC-32
 
-GRAIN = "gRAN"
 METADATA = {"iCCP": "icc", "eXIF": "exif", "xMPd": "xmp"}
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
@@ -50,6 +49,7 @@ class Header:
     q: int  # 0..63
     realism: float  # 0..1, the default at decoding; stored as a whole percent
     fingerprint: bytes  # 8 bytes: the model that decodes the tiles
+    grain: int = 0  # 0..255: its deviation at realism 1 in sixteenths of a grey level
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
@@ -62,6 +62,8 @@ class Header:
             raise BadInput(f"realism = {self.realism} is outside 0..1")
         if len(self.fingerprint) != 8:
             raise BadInput(f"a model fingerprint has 8 bytes, not {len(self.fingerprint)}")
+        if not 0 <= self.grain <= 255:
+            raise BadInput(f"grain = {self.grain} is outside 0..255")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -95,7 +97,6 @@ def pack(
     refined: NDArray[Any] | None = None,
     areas: tuple[bytes, bytes] | None = None,
     seed: int = 0,
-    grain: int = 0,
     icc: bytes | None = None,
     exif: bytes | None = None,
     xmp: bytes | None = None,
@@ -105,8 +106,7 @@ def pack(
 
     qmap: int8 (rows, columns) of header.blocks; one that is all zero is not written. refined: bool of the same
     shape, the blocks that are refined; where there is none, it is not written. areas: the payloads of KEEP and LABL
-    (areas.py). seed: of the noise, 0..2^32 - 1; 0 is not written. grain: its
-    deviation in sixteenths of a grey level, 0..255; 0 is not written. Empty metadata is not written.
+    (areas.py). seed: of the noise, 0..2^32 - 1; 0 is not written. Empty metadata is not written.
     BadInput when the parts do not fit together, TooLarge when one exceeds its limit.
     """
     if len(tiles) != header.tiles:
@@ -116,6 +116,7 @@ def pack(
             raise TooLarge(f"tile {i} has {len(tile)} bytes, more than the format's {MAX_TILE_BYTES}")
     head = struct.pack(">BBBB", VERSION, MODES.index(header.mode), header.q, round(header.realism * 100))
     head += header.fingerprint + put_varint(header.width) + put_varint(header.height)
+    head += bytes([header.grain]) if header.grain else b""
     out = [SIGNATURE, *_chunk("HEAD", head)]
     if qmap is not None:
         if qmap.shape != header.blocks or qmap.dtype.kind not in "iu":
@@ -134,8 +135,6 @@ def pack(
         out += _chunk(name, payload)
     if seed:
         out += _chunk("SEED", struct.pack(">I", seed))
-    if grain:
-        out += _chunk(GRAIN, struct.pack(">B", grain))
     for name, value in (("iCCP", icc), ("eXIF", exif), ("xMPd", xmp)):
         if value and len(value) > MAX_METADATA:
             raise TooLarge(f"{len(value)} bytes of {METADATA[name].upper()} are above the limit of {MAX_METADATA}")
@@ -173,9 +172,10 @@ def parse_header(head: bytes, where: str) -> Header:
     width, at = get_varint(head, 12, MAX_SIDE, f"the width in {where}")
     height, at = get_varint(head, at, MAX_SIDE, f"the height in {where}")
     mode, q, percent = head[1:4]
-    if at != len(head) or mode >= len(MODES) or q > MAX_Q or percent > 100 or not (width and height):
+    grain = head[at] if at == len(head) - 1 else 0
+    if at + (grain > 0) != len(head) or mode >= len(MODES) or q > MAX_Q or percent > 100 or not (width and height):
         raise CorruptFile(f"{where} holds a value outside its range; {AGAIN}")
-    return Header(width, height, MODES[mode], q, percent / 100, head[4:12])
+    return Header(width, height, MODES[mode], q, percent / 100, head[4:12], grain)
 
 
 def alpha_limit(width: int, height: int) -> int:

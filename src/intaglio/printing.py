@@ -61,7 +61,7 @@ class Printer:
         else:
             around = self._synthesise(i, part.grown(refine.REACH, self.layout.picture), realism)
             rgb = refine.corrected(self.engine, around, part, self.layout.picture, self.steps, on, realism)
-        strength = realism * grain.UNIT * self.reader.grain
+        strength = realism * grain.UNIT * self.header.grain
         return self.shown(grain.printed(rgb, strength, part.x0, part.y0, self.reader.seed) if strength else rgb)
 
     def both(self, i: int, part: Box, realism: float) -> tuple[Image.Image, Image.Image]:

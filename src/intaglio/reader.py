@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from . import blockmap
 from .container import (
     FRAME,
-    GRAIN,
     MAX_MAP_BYTES,
     MAX_METADATA,
     MAX_PIXELS,
@@ -57,8 +56,7 @@ class Reader:
     source: bytes-like, a path, or a binary file, read from where it stands (one that cannot seek is read whole).
     max_pixels: TooLarge above it. Offsets count from the signature's first byte.
     Attributes: header; version; qmap: int8 (rows, columns), not writable; refined: bool of the same shape, or None;
-    areas: the payloads of KEEP and LABL, or None; seed: of the noise; grain: its deviation in sixteenths of a grey
-    level, 0..255; icc, exif, xmp: bytes or None; size in bytes.
+    areas: the payloads of KEEP and LABL, or None; seed: of the noise; icc, exif, xmp: bytes or None; size in bytes.
     """
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
@@ -76,7 +74,7 @@ class Reader:
         self.exif: bytes | None = None
         self.xmp: bytes | None = None
         self.refined: NDArray[np.bool_] | None = None
-        self.seed = self.grain = 0
+        self.seed = 0
         self._alpha_at: array[int] | None = None
         self._alpha_chunk: tuple[int, int] | None = None
         self._front: list[tuple[str, int, int]] = []
@@ -121,8 +119,6 @@ class Reader:
                 self._alpha_chunk = (offset, length)
             elif kind == "TIDX":
                 lengths = self._read_index(offset, length)
-            elif kind == GRAIN:
-                self._read_grain(offset, length)
             elif kind in METADATA:
                 self._read_metadata(kind, offset, length)
             else:
@@ -298,15 +294,6 @@ class Reader:
         if data is None or len(data) > MAX_METADATA:
             return _warn(f"the {kind} chunk at byte {offset} does not expand to at most {MAX_METADATA} bytes: ignored")
         setattr(self, METADATA[kind], data)
-
-    def _read_grain(self, offset: int, length: int) -> None:
-        """A picture without its grain is better than none: what is wrong with it is told, and there is none."""
-        if self.grain:
-            return _warn(f"a second {GRAIN} chunk at byte {offset} is ignored")
-        try:
-            self.grain = int.from_bytes(self._payload(GRAIN, offset, length, 1), "big")
-        except CorruptFile as error:
-            return _warn(f"grain ignored: {error}")
 
     def _skip_unknown(self, kind: str, offset: int, length: int) -> None:
         # A failing checksum puts the type itself in doubt: QMAP with one bit flipped is an ancillary-looking qMAP.
