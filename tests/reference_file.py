@@ -45,7 +45,7 @@ def parse(data: bytes) -> File:
     assert version == 1
     width, at = leb128(head, 12)
     height, at = leb128(head, at)
-    assert at == len(head)
+    assert at == len(head) or (at == len(head) - 1 and head[at]), "the grain, where there is one"
     steps = np.full((-(-height // BLOCK), -(-width // BLOCK)), q)
     if b"QMAP" in known:
         steps += np.frombuffer(zlib.decompress(known[b"QMAP"]), np.int8).reshape(steps.shape)
