@@ -13,9 +13,7 @@ The paper leaves every weight open; here they are HiFiC's: k_M = 0.075 / 32 of s
 0.15, targets of 0.14, 0.30 and 0.45 bits per pixel with zeta(a) = 2, 1, 1/2 and zeta(b) = 1/16. d_P is LPIPS there,
 whose weights not everyone has: "vgg" is the VGG distance relative to the features' own energy, "lpips" the original.
 The hyperprior has 320 channels and HiFiC's three convolutions; its synthesis is the integer prior, so that files
-decode alike everywhere. r(y) is held against the target as a running mean over about ten batches (`memory`): of one
-small batch of photographs of all kinds it scatters so widely that the pull of zeta(a) leaves the mean rate a tenth
-below the target. As in HiFiC's code, the rate of rounded codes is held against the target, and that of noisy
+decode alike everywhere. As in HiFiC's code, the rate of rounded codes is held against the target, and that of noisy
 ones has the gradient. HiFiC trains long without the discriminator first: `beta=0.0`, and --warm with its checkpoint
 then.
 """
@@ -53,7 +51,6 @@ class HiFiC(Paper):
     target_bpp: float | None = 0.30
     zeta_a: float = 1.0
     zeta_b: float = 1 / 16
-    memory: float = 0.9
     k_m: float = 0.075 / 32
     k_p: float = 1.0
     perceptual: str = "vgg"  # or "lpips"
@@ -75,7 +72,7 @@ class HiFiC(Paper):
     @cached_property
     def target(self) -> RateTarget:
         assert self.target_bpp is not None
-        return RateTarget(self.target_bpp, self.zeta_a, self.zeta_b, self.memory)
+        return RateTarget(self.target_bpp, self.zeta_a, self.zeta_b)
 
     @cached_property
     def lpips(self) -> LPIPS:
