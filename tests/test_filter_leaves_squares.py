@@ -3,7 +3,6 @@ do what it is there for."""
 
 import dataclasses
 
-import pytest
 import torch
 from tiny_recipe import TINY
 
@@ -85,4 +84,4 @@ def test_it_learns_to_take_squares_away():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert loss.item() == pytest.approx(0.0, abs=0.6) and loss.item() < 0.6
+    assert loss.item() < 0.6

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .container import BLOCK, MAX_Q
-from .tiles import Box, Layout, pixels
+from .tiles import Box, Layout, luma
 
 SQUARE = 8  # pixels along a side of what a variance is taken of
 FLOOR = 4.0  # grey levels squared that no eye tells from none
@@ -26,9 +26,8 @@ def busyness(image: Image.Image, layout: Layout) -> NDArray[np.float32]:
     width, rows = layout.padded.width, layout.padded.height // BLOCK
     found = np.empty((rows, width // BLOCK), np.float32)
     for row in range(rows):
-        rgb = pixels(image, Box(0, row * BLOCK, width, (row + 1) * BLOCK))[0]
-        luma = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-        variance = luma.reshape(BLOCK // SQUARE, SQUARE, -1, SQUARE).var((1, 3))
+        strip = luma(image, Box(0, row * BLOCK, width, (row + 1) * BLOCK))
+        variance = strip.reshape(BLOCK // SQUARE, SQUARE, -1, SQUARE).var((1, 3))
         found[row] = np.log2(variance + FLOOR).reshape(BLOCK // SQUARE, -1, BLOCK // SQUARE).mean((0, 2))
     return found - found.mean()
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .tiles import Box, Layout, pixels
+from .tiles import Box, Layout, luma
 
 UNIT = 1 / 16  # grey levels that a file's number counts
 MOST = 255  # the largest number
@@ -53,12 +53,11 @@ def measured(image: Image.Image, layout: Layout) -> float:
     found: list[NDArray[np.float32]] = []
     picture = layout.picture
     for top in range(1, picture.height - SQUARE, SQUARE):
-        rgb = pixels(image, Box(0, top - 1, picture.width, top + SQUARE + 1))[0]
-        luma = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-        columns = (luma.shape[1] - 2) // SQUARE
-        second = luma[:-2] - 2 * luma[1:-1] + luma[2:]
+        strip = luma(image, Box(0, top - 1, picture.width, top + SQUARE + 1))
+        columns = (strip.shape[1] - 2) // SQUARE
+        second = strip[:-2] - 2 * strip[1:-1] + strip[2:]
         answer = (second[:, :-2] - 2 * second[:, 1:-1] + second[:, 2:])[:, : columns * SQUARE] / 6
-        mean = luma[1:-1, 1 : 1 + columns * SQUARE].reshape(SQUARE, columns, SQUARE).mean((0, 2))
+        mean = strip[1:-1, 1 : 1 + columns * SQUARE].reshape(SQUARE, columns, SQUARE).mean((0, 2))
         power = np.square(answer).reshape(SQUARE, columns, SQUARE).mean((0, 2))
         found.append(power[(mean > BLACK) & (mean < WHITE)])
     power = np.concatenate(found) if found else np.zeros(0, np.float32)

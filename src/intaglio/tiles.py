@@ -104,6 +104,11 @@ def pixels(image: Image.Image, box: Box) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.pad(part[:, :, :3], pad, "edge"))[None]
 
 
+def luma(image: Image.Image, box: Box) -> NDArray[np.float32]:
+    """The luma (BT.601) of `pixels`, in grey levels: (h, w)."""
+    return pixels(image, box)[0].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
 class Spill:
     """Arrays kept in order, in memory up to `budget` bytes, then in a temporary file, which is no memory of ours."""
 

@@ -1,4 +1,4 @@
-"""The released model: one network for every rate, with a realism dial. Two sizes by the same code, two stages each.
+"""The released model: one network for every rate, with a realism dial. Two sizes by the same code.
 
 Pixel-unshuffle by 8, depthwise-separable residual blocks at 1/8 and 1/16, 320 latent channels at 1/16, 64 hyper-latent
 channels at 1/64, an 8-bit integer prior of four parallel passes, pixel-shuffle out, a small in-loop filter at 1/2;
@@ -8,8 +8,8 @@ photograph's linear transform (256 keep 41.5, 192 keep 37.4, mean over Kodak), s
 the highest rates.
 
 Stage 1, fidelity: (bits per pixel + lambda(q) MSE) / sqrt(lambda(q)), q drawn evenly from 0..63 for each picture. Both
-terms of the bracket grow about as sqrt(lambda), so every rate weighs alike. Stage 2, realism (`realism1.py`), starts
-from it.
+terms of the bracket grow about as sqrt(lambda), so every rate weighs alike. Stage 1b goes on
+with the decoder alone. Stage 2, realism (`realism1.py`), starts from that.
 """
 
 from __future__ import annotations
