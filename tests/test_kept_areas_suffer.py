@@ -7,6 +7,7 @@ a label map; each of the two switched off must fail.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from intaglio.train.data import Photographs, pack
 from intaglio.train.loop import Options, Trainer
 
 SMALL = replace(recipe, width=8, blocks=1, crop=128, batch=4, rate=2e-3)
-STEPS = 200
+STEPS = 800 if os.environ.get("INTAGLIO_CAMVID") else 200
 Pair = tuple[Path, Path]
 
 pytestmark = pytest.mark.slow

@@ -65,22 +65,22 @@ def written_rate(network, photos):
         return float(network.code(crops(photos, 200), torch.zeros(200, 1, 1))[2].mean()) / 64**2
 
 
-# HiFiC's first stage, without a discriminator; the heavy distortion takes a young network above its target.
-FIRST_STAGE = {"rate": 3e-3, "k_m": 0.2, "beta": 0.0, "blocks": 1}
+# HiFiC's first stage, without a discriminator. The distortion weighs more than in the paper, so that a network of these
+# few steps ends where half of its batches are above the target: where zeta(a) is far stronger than what pulls the other
+# way, the mean ends below by as much as batches scatter. A width of 8 leaves too few latents for a high rate.
+FIRST_STAGE = {"rate": 3e-3, "beta": 0.0, "blocks": 1, "batch": 8}
 
 
 @pytest.mark.parametrize(
     ("name", "numbers", "steps"),
     [
-        pytest.param("hific-lo", {"batch": 8}, (400, 150), marks=pytest.mark.xfail(
-            strict=True, reason="single batches scatter, and the strong pull of zeta(a) leaves the mean 12% below")),
-        ("hific-mi", FIRST_STAGE, (300, 300)),
-        # a network of width 8 needs twice the latents that the factor leaves it before it wants so many bits
-        ("hific-hi", {**FIRST_STAGE, "latents": 440}, (500, 300)),
+        ("hific-lo", {"k_m": 0.015}, (800, 400)),
+        ("hific-mi", {"k_m": 0.07, "latents": 330}, (600, 300)),
+        ("hific-hi", {"k_m": 0.3, "latents": 500}, (600, 300)),
     ],
 )
 def test_rate_targets_are_met(name, numbers, steps, photos, tmp_path):
-    recipe = replace(small(name), **numbers)
+    recipe = replace(small(name), **FIRST_STAGE, **numbers)
     on, off = (
         written_rate(trained(replace(recipe, zeta_a=above), photos, tmp_path, n).averaged(), photos) / recipe.target_bpp
         for above, n in zip((recipe.zeta_a, recipe.zeta_b), steps, strict=True)
@@ -141,26 +141,26 @@ def test_the_conditional_decoder_needs_the_right_parameter(photos, tmp_path):
 def test_attention_is_used_and_the_decoder_grows(photos, tmp_path):
     early = {}
     for first in (4, 1):
-        recipe = replace(small("progressive"), rate=2e-3, first=first)
-        trainer = Trainer(recipe, photos, Options(tmp_path, steps=150))
-        for n in range(150 if first == 1 else 5):
-            out, _ = trainer.step(n / 150)
+        recipe = replace(small("progressive"), rate=2e-3, first=first, crop=128)
+        trainer = Trainer(recipe, photos, Options(tmp_path, steps=300))
+        for n in range(300 if first == 1 else 5):
+            out, _ = trainer.step(n / 300)
             if n == 4:
-                squares = out.x_hat.detach().reshape(4, 3, 8, 8, 8, 8)
+                squares = out.x_hat.detach().reshape(4, 3, 16, 8, 16, 8)
                 early[first] = float((squares - squares.mean((3, 5), keepdim=True)).square().mean())
     assert early[1] < 1e-6 < 0.01 < early[4], "after five steps it shows squares, and detail where growing is off"
-    network, x = trainer.averaged().eval(), crops(photos, 64)
+    network, x = trainer.averaged().eval(), photos.crops(Draws(99, 0, 32), 128)
     assert trainer.network.synthesis.level == network.synthesis.level == 4, "the last fade reached its end"
 
-    def shown():
+    def error():
         with torch.no_grad():
-            return network(x, torch.full((64, 1, 1), 40.0))[0]
+            return float((network(x, torch.full((32, 1, 1), 40.0))[0] - x).abs().mean())
 
-    looking = shown()
-    for part in (network.analysis, network.synthesis):
-        assert part.attention.gamma.abs().item() > 1e-3, "it starts at 0"
-        torch.nn.init.zeros_(part.attention.gamma)
-    assert (shown() - looking).abs().mean() > 0.01, "switched off, the picture is another"
+    for part in (network.synthesis, network.analysis):
+        looking = error()
+        torch.nn.init.zeros_(part.attention.out.weight)
+        torch.nn.init.zeros_(part.attention.out.bias)
+        assert error() > looking, "switched off, where it started, the picture is worse"
 
 
 def patches(codes, side=2):
@@ -199,7 +199,7 @@ def test_beta_buys_entropy(photos, tmp_path):
     recipe = small("extreme-gc")
     bits = []
     for beta in (1.0, 200.0):
-        network = trained(replace(recipe, beta=beta), photos, tmp_path, 60).averaged()
+        network = trained(replace(recipe, beta=beta), photos, tmp_path, 200).averaged()
         with torch.no_grad():
             bits.append(float(network.code(crops(photos, 64), torch.zeros(64, 1, 1))[2].mean()) / 64**2)
     assert bits[1] < 0.6 * bits[0] and bits[0] < 0.12

@@ -9,15 +9,14 @@ Any other folder or list of pictures goes through `chosen`, whole.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from .. import pictures
-from ..errors import BadInput, IntaglioWarning
+from ..errors import BadInput
+from ..upright import upright
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".avif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
 
@@ -165,23 +164,7 @@ def load(picture: Picture) -> Image.Image:
 
     Transparency is laid on white. Raises BadInput or TooLarge where the file cannot be read.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", IntaglioWarning)  # of metadata: only the pixels are compressed here
-        read = pictures.load(picture.path)
-    image = read.image
-    if image.mode in ("LA", "RGBA"):
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image.convert("RGBA"))
-    image = image.convert("RGB")
-    if read.exif:
-        tags = Image.Exif()
-        try:
-            tags.load(read.exif)
-            image.getexif()[0x0112] = int(tags.get(0x0112, 1))
-        except Exception:  # a stranger's bytes; what cannot be parsed turns nothing
-            pass
-        else:
-            image = ImageOps.exif_transpose(image)
+    image, _ = upright(picture.path)
     if picture.size is not None:
         width = picture.size[0]
         height = picture.size[1] or max(1, round(image.height * width / image.width))

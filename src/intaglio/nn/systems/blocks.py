@@ -79,22 +79,27 @@ def up(inputs: int, outputs: int, norm: str, activation: str = "relu", kind: str
 
 
 class Attention(nn.Module):
-    """x + gamma attention(x): every position looks at all of the picture (Zhang et al. 2019, SAGAN, section 3), gamma
-    being 0 at the start. Keys and values are means over 4x4 positions, so sides are multiples of 4."""
+    """x + attention(x): every position looks at all of the picture (Zhang et al. 2019, SAGAN, section 3). Keys and
+    values are means over 4x4 positions, so sides are multiples of 4.
+
+    SAGAN multiplies the second term by one number that starts at 0; here the weights of `out` start there. One number
+    before values that have learnt nothing hardly moves, and they learn nothing while it is 0: it stayed shut.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
         self.inner = max(1, channels // 8)
         self.query, self.key = (nn.Conv2d(channels, self.inner, 1) for _ in range(2))
         self.value, self.out = nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, 1)
-        self.gamma = nn.Parameter(torch.zeros(1))
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = F.avg_pool2d(x, 4)
         query, key, value = self.query(x).flatten(2), self.key(pooled).flatten(2), self.value(pooled).flatten(2)
         weights = torch.softmax(query.transpose(1, 2) @ key * self.inner**-0.5, -1)  # (batch, positions, pooled ones)
         seen = (value @ weights.transpose(1, 2)).reshape(x.shape)
-        return x + self.gamma * self.out(seen)
+        return x + self.out(seen)
 
 
 class HyperEncoder(nn.Module):
