@@ -102,10 +102,7 @@ class HiFiC(Paper):
         return [*terms, Term(self.perceptual, self.d_p, self.k_p)] if self.k_p else terms
 
     def modules(self) -> dict[str, nn.Module]:
-        frozen: dict[str, nn.Module] = {"target": self.target}
-        if self.k_p:
-            frozen[self.perceptual] = self.vgg if self.perceptual == "vgg" else self.lpips
-        return frozen
+        return {self.perceptual: self.vgg if self.perceptual == "vgg" else self.lpips} if self.k_p else {}
 
     def opponents(self) -> dict[str, Opponent]:
         if not self.beta:
