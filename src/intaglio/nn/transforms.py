@@ -27,8 +27,8 @@ class Shape:
     prior_low: int = 64
     prior_blocks: int = 2
     analysis_blocks: tuple[int, int] = (2, 2)
-    synthesis_blocks: tuple[int, int] = (2, 2)
-    filter: int = 16
+    synthesis_blocks: tuple[int, int] = (2, 1)
+    filter: int = 24
 
 
 class Dialled(nn.Module):

@@ -79,7 +79,7 @@ ROWS: dict[str, tuple[str, intaglio1.Intaglio1]] = {
     "no-perceptual": ("strategy", dataclasses.replace(REALISM, vgg=0.0, mobilenet=0.0)),
     "random-start": ("generator", RandomStart(**{**vars(FIDELITY), "name": "random-start"})),
     "fewer-blocks": ("generator", dataclasses.replace(
-        FIDELITY, shape=Shape(analysis_blocks=(2, 1), synthesis_blocks=(2, 1)))),
+        FIDELITY, shape=Shape(analysis_blocks=(2, 1), synthesis_blocks=(1, 1)))),
     "no-filter": ("generator", dataclasses.replace(FIDELITY, shape=Shape(synthesis_blocks=(3, 2), filter=0))),
     "wider": ("generator", dataclasses.replace(FIDELITY, shape=Shape(width=256))),
 }
