@@ -6,7 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from test_systems_do_not_code import EXAMPLES, packed, photos, small, trained  # noqa: F401  (fixtures)
 
+import intaglio
 from intaglio import plain
 from intaglio.entropy import Tables, gaussian_tables
 from intaglio.errors import CorruptFile
@@ -131,3 +134,24 @@ def test_quantisation_is_hard_forward_and_soft_backward():
 def test_the_alphabets_probabilities_sum_to_one(sigma):
     bits = bounded_bits(torch.arange(-2.0, 3.0), torch.full((5,), sigma), LEVELS)
     assert abs(float((2**-bits).sum()) - 1) < 1e-3
+
+
+@pytest.fixture(scope="module")
+def wild(photos, tmp_path_factory):  # noqa: F811
+    """A package of extreme-gc whose prior has learnt nothing, of codes that fill the alphabet."""
+    trainer = trained(small("extreme-gc", blocks=1), photos, tmp_path_factory.mktemp("run"), 1)
+    network = trainer.averaged()
+    with torch.no_grad():
+        for parameter in network.analysis.out.parameters():
+            parameter *= 20
+    return trainer.recipe.package(network, photos, trainer.training(), 2)
+
+
+@pytest.mark.parametrize("size", [(576, 576), (480, 360), (513, 385)])
+def test_a_whole_file_of_extreme_compression_is_at_most_a_tenth_of_a_bit_per_pixel(wild, size):
+    """With its container, whatever the prior says, and where padding to multiples of 64 adds most."""
+    file = intaglio.encode(Image.open(EXAMPLES / "dog.webp").convert("RGB").crop((0, 0, *size)), model=wild, threads=1)
+    blocks = math.prod(-(-side // 64) for side in size)
+    bound = blocks * 16 * CHANNELS * math.log2(LEVELS) / 8
+    assert 0.9 * bound < len(file) <= bound + plain.OVERHEAD + 64, "it is the bound that holds it"
+    assert 8 * len(file) / math.prod(size) <= 0.1

@@ -9,7 +9,7 @@ from torch import nn
 
 from intaglio import recipes
 from intaglio.errors import BadInput, TooLarge
-from intaglio.nn.systems import compressgan, conditional, hific, progressive
+from intaglio.nn.systems import compressgan, conditional, hific, progressive, selective
 from intaglio.nn.systems.blocks import Residual
 from intaglio.package import WHOLE
 from intaglio.tiles import WHOLE_PIXELS, Box, Layout
@@ -125,6 +125,7 @@ SYNTHESES = {
     "compressgan": lambda: compressgan.Decoder(4, 5),
     "nearest": lambda: compressgan.Decoder(4, 5, rise="nearest"),
     "conditional": lambda: conditional.ConditionalDecoder(4, 5),
+    "selective": lambda: selective.SelectiveGenerator(4, 5, "ab", blocks=2),
 }
 
 
@@ -151,6 +152,21 @@ def test_a_decoder_sees_no_further_than_it_says(name):
         first, end = footprint(x[0, :, 30:33, column].square().sum(), y)
         assert column - reach <= 16 * first + 15 and 16 * (end - 1) <= column + reach
         most = max(most, column - 16 * first - 15, 16 * (end - 1) - column)
+    assert most > reach / 3
+
+
+def test_a_generator_sees_labels_no_further_than_it_says():
+    """Their way leads down one ladder and up another."""
+    torch.manual_seed(0)
+    network, told = selective.SelectiveGenerator(4, 5, "ab", blocks=2).double().eval(), []
+    network.semantics.register_forward_pre_hook(lambda _, given: told.append(given[0].requires_grad_(True)))
+    y, kept = torch.randn(1, 5, 4, 32, dtype=torch.float64), torch.zeros(1, 1, 4, 32, dtype=torch.float64)
+    x = network(y, y, y, None, kept, torch.randint(0, 2, (1, 1, 64, 512)))
+    reach, most = network.reach, 0
+    for column in (256, 271):
+        first, end = footprint(x[0, :, 30:33, column].square().sum(), told[0])
+        assert column - reach <= first and end - 1 <= column + reach
+        most = max(most, column - first, end - 1 - column)
     assert most > reach / 3
 
 

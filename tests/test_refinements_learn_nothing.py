@@ -20,7 +20,7 @@ from running import call, one_sentence
 import intaglio
 from intaglio import recipes, refine
 from intaglio.codec import Encoder
-from intaglio.package import Package, released
+from intaglio.package import Package
 from intaglio.pictures import load
 from intaglio.reader import Reader
 from intaglio.recipes.refined import knn, xgb
@@ -333,9 +333,10 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("label", ["xgb", "knn"])
-def test_a_refinement_helps_photographs_that_it_never_saw(label: str, album: Photographs) -> None:
-    """The released model, refined, on another photograph: the error falls by more than the switches cost. With the
-    mechanism off, where every pixel is told another one's correction, nothing is left of it."""
+def test_a_refinement_helps_photographs_that_it_never_saw(label: str, tiny: Package, album: Photographs) -> None:
+    """A small frozen model, refined, on another photograph: the error falls by more than the switches cost. With the
+    mechanism off, where every pixel is told another one's correction, nothing is left of it. (Of a released model it
+    would say how much that one leaves to find: the better it is, the less.)"""
     if label == "xgb":
         pytest.importorskip("xgboost", reason="needs intaglio[gbdt]")
     recipe = dataclasses.replace(xgb, rounds=40) if label == "xgb" else dataclasses.replace(knn, rounds=3)
@@ -349,7 +350,7 @@ def test_a_refinement_helps_photographs_that_it_never_saw(label: str, album: Pho
     source = photograph(300, 100, 320, 256)
     left = {}
     for how in (recipe, Blind(**vars(recipe))):
-        model = refine_package(released(), how, album, Budget(threads=1), lambda entry: None)
+        model = refine_package(tiny, how, album, Budget(threads=1), lambda entry: None)
         encoder = Encoder(load(source), runtime(model, "cpu", 1), 0.0, False, lambda share: None)
         plain = encoder.at(28)
         file = encoder.refined(plain)
@@ -357,5 +358,5 @@ def test_a_refinement_helps_photographs_that_it_never_saw(label: str, album: Pho
                  for f in (plain, file)]
         assert error[1] * len(file) <= error[0] * len(plain)
         left[how] = error[1] * len(file) / (error[0] * len(plain))
-    assert left.pop(recipe) < (0.97 if label == "xgb" else 0.995)
+    assert left.pop(recipe) < (0.95 if label == "xgb" else 0.99)
     assert left.popitem()[1] > 0.997

@@ -27,29 +27,32 @@ from intaglio.tiles import CELL, Layout, pixels
 from intaglio.train.data import Photographs, pack
 from intaglio.train.draws import Draws
 from intaglio.train.loop import Options, Trainer
-from intaglio.writing import write_bytes
 
 SMALL = replace(recipe, width=8, blocks=1, crop=64, batch=2)
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Photographs, list[tuple[Path, Path]]]:
-    root = tmp_path_factory.mktemp("scenes")
-    train, pairs = folders(root, 3, 1)
-    pack(train, root / "pack")
-    return Photographs(root / "pack"), pairs
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Path, Path]]]:
+    return folders(tmp_path_factory.mktemp("scenes"), 3, 1)
 
 
 @pytest.fixture(scope="module")
-def model(scenes: tuple[Photographs, list], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
+def scenes(
+    pictures: tuple[Path, list[tuple[Path, Path]]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Photographs, list[tuple[Path, Path]]]:
+    out = tmp_path_factory.mktemp("pack") / "pack"
+    pack(pictures[0], out)
+    return Photographs(out), pictures[1]
+
+
+@pytest.fixture(scope="module")
+def model(pictures: tuple[Path, list], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SMALL, as the command line trains it."""
     folder = tmp_path_factory.mktemp("run")
-    trainer = Trainer(SMALL, scenes[0], Options(folder, steps=20))
-    for n in range(20):
-        trainer.step(n / 20)
-    package = SMALL.package(trainer.averaged(), scenes[0], trainer.training(), 2)
-    write_bytes(folder / "m.itgm", package.to_bytes())
-    return folder / "m.itgm"
+    numbers = ("--width", 8, "--crop", 64, "--batch", 2, "--set", "blocks=1")
+    assert call("train", "extreme-sc", "--data", pictures[0], "--out", folder, "--steps", 20, "--threads", 1,
+                "--pictures", 2, *numbers) == 0  # fmt: skip
+    return folder / "extreme-sc.itgm"
 
 
 def test_it_codes_a_picture_with_labels(model: Path, scenes: tuple[Photographs, list], tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from labelled_scenes import folders
 from test_systems_do_not_code import EXAMPLES, small, trained
 
+import intaglio
 from intaglio.losses.gradient_penalty import wgan_gp
 from intaglio.train.data import Photographs, pack
 from intaglio.train.draws import Draws
@@ -74,16 +76,17 @@ FIRST_STAGE = {"rate": 3e-3, "beta": 0.0, "blocks": 1, "batch": 8}
 @pytest.mark.parametrize(
     ("name", "numbers", "steps"),
     [
-        ("hific-lo", {"k_m": 0.015}, (800, 400)),
-        ("hific-mi", {"k_m": 0.07, "latents": 330}, (600, 300)),
-        ("hific-hi", {"k_m": 0.3, "latents": 500}, (600, 300)),
+        ("hific-lo", {"k_m": 0.015}, 800),
+        ("hific-mi", {"k_m": 0.07, "latents": 330}, 600),
+        ("hific-hi", {"k_m": 0.3, "latents": 500}, 600),
     ],
 )
 def test_rate_targets_are_met(name, numbers, steps, photos, tmp_path):
     recipe = replace(small(name), **FIRST_STAGE, **numbers)
     on, off = (
-        written_rate(trained(replace(recipe, zeta_a=above), photos, tmp_path, n).averaged(), photos) / recipe.target_bpp
-        for above, n in zip((recipe.zeta_a, recipe.zeta_b), steps, strict=True)
+        written_rate(trained(replace(recipe, zeta_a=above), photos, tmp_path, steps).averaged(), photos)
+        / recipe.target_bpp
+        for above in (recipe.zeta_a, recipe.zeta_b)
     )
     assert abs(on - 1) < 0.05
     assert abs(off - 1) > 0.15, "equal multipliers: no target"
@@ -152,15 +155,18 @@ def test_attention_is_used_and_the_decoder_grows(photos, tmp_path):
     network, x = trainer.averaged().eval(), photos.crops(Draws(99, 0, 32), 128)
     assert trainer.network.synthesis.level == network.synthesis.level == 4, "the last fade reached its end"
 
-    def error():
+    def shown():
         with torch.no_grad():
-            return float((network(x, torch.full((32, 1, 1), 40.0))[0] - x).abs().mean())
+            return network(x, torch.full((32, 1, 1), 40.0))[0]
 
+    looking = before = shown()
     for part in (network.synthesis, network.analysis):
-        looking = error()
         torch.nn.init.zeros_(part.attention.out.weight)
         torch.nn.init.zeros_(part.attention.out.bias)
-        assert error() > looking, "switched off, where it started, the picture is worse"
+        after = shown()
+        assert (after - before).abs().mean() > 0.5, "each one, where it started, gives another picture"
+        before = after
+    assert (before - x).abs().mean() > (looking - x).abs().mean(), "and without both it is worse"
 
 
 def patches(codes, side=2):
@@ -172,27 +178,92 @@ def patches(codes, side=2):
 def energy_distance(a, b):
     """Of two samples (n, dimensions), as a share of their mean distance from one another: 0 for draws of one
     distribution, whichever, and 1 at most. Szekely, Rizzo 2013, "Energy statistics"."""
-    across = 2 * torch.cdist(a, b).mean()
-    return float((across - torch.pdist(a).mean() - torch.pdist(b).mean()) / across)
+    both = torch.cat([a, b])
+    return share_across(torch.cdist(both, both), torch.arange(len(both)) < len(a))
+
+
+def share_across(distances, first):
+    """The energy distance of the samples that `first` (n,) parts the rows of `distances` (n, n) into."""
+    a, b = first.float(), (~first).float()
+    across = 2 * (a @ distances @ b) / (a.sum() * b.sum())
+    within = sum((one @ distances @ one) / (one.sum() * (one.sum() - 1)) for one in (a, b))
+    return float((across - within) / across)
+
+
+def p_value(a, b, count=200, rows=400):
+    """How often a chance parting of the rows is as far apart as a and b: 1 / (count + 1) at least."""
+    both = torch.cat([a[:rows], b[:rows]])
+    distances, first = torch.cdist(both, both), torch.arange(len(both)) < len(a[:rows])
+    generator, found = torch.Generator().manual_seed(0), share_across(distances, first)
+    by_chance = [share_across(distances, first[torch.randperm(len(both), generator=generator)]) for _ in range(count)]
+    return (1 + sum(chance >= found for chance in by_chance)) / (count + 1)
+
+
+def look(pictures):
+    """Mean and contrast of each channel: (pictures, 6)."""
+    return torch.cat([pictures.mean((2, 3)), pictures.std((2, 3))], 1)
 
 
 def test_the_adversarial_autoencoders_codes_come_near_its_prior_and_draws_decode(photos, tmp_path):
-    """Of 2x2 places together, so that neighbours count; codes that nothing pulls are elsewhere."""
-    recipe = replace(small("aae"), rate=2e-3, critic_rate=2e-3)
-    found = {}
-    for pull, steps in ((0.0, 60), (recipe.pull, 400)):
-        network = trained(replace(recipe, pull=pull), photos, tmp_path, steps).averaged()
+    """Of 2x2 places together, so that neighbours count; codes that nothing pulls are elsewhere. Near is not there: a
+    two-sample test of 400 rows still tells the pulled codes from the prior, too."""
+    recipe, x = replace(small("aae"), rate=2e-3, critic_rate=2e-3), crops(photos, 200)
+    generator, far, p, unlike = torch.Generator().manual_seed(0), {}, {}, {}
+    for pull in (0.0, recipe.pull):
+        network = trained(replace(recipe, pull=pull), photos, tmp_path, 300).averaged()
         with torch.no_grad():
-            codes = patches(network.analysis(crops(photos, 200))) / recipe.spread
-        generator = torch.Generator().manual_seed(0)
+            codes = patches(network.analysis(x)) / recipe.spread
+            decoded = network(x, torch.zeros(200, 1, 1))[0].clamp(0, 255)
         drawn, others = (torch.randn(codes.shape, generator=generator) for _ in range(2))
-        found[pull] = energy_distance(codes, drawn)
-    assert abs(energy_distance(others, drawn)) < 0.005
-    assert found[recipe.pull] < 0.06 and found[recipe.pull] < 0.3 * found[0.0]
-    sampled, decoded = recipe.sample(network, 16, 64), network(crops(photos, 16), torch.zeros(16, 1, 1))[0].detach()
-    sampled, decoded = (v.clamp(0, 255) for v in (sampled, decoded))
-    assert sampled.std((2, 3)).mean() > 3, "draws decode to pictures, not to one grey"
-    assert abs(float(sampled.mean() - decoded.mean())) < 40
+        sampled = recipe.sample(network, 200, 64).clamp(0, 255)
+        far[pull], p[pull] = energy_distance(codes, drawn), p_value(codes, drawn)
+        unlike[pull] = energy_distance(look(sampled), look(decoded))
+    print(f"energy distances {far}, p {p}; of draws decoded from pictures decoded {unlike}")
+    assert abs(energy_distance(others, drawn)) < 0.005 and p_value(others, drawn) > 0.01
+    assert p[0.0] == 1 / 201 and far[recipe.pull] < 0.06 and far[recipe.pull] < far[0.0] / 3
+    assert unlike[recipe.pull] < 0.6 * unlike[0.0], "draws decode to pictures like those of codes"
+    assert sampled.std((2, 3)).mean() > 0.5 * decoded.std((2, 3)).mean(), "and not to one grey"
+
+
+def learnt_with_labels(recipe, scenes, folder, constant):
+    """A training whose discriminator is shown the scenes' labels, or (constant) the same ones everywhere."""
+    trainer = Trainer(recipe, scenes, Options(folder, steps=200))
+    if constant:
+        trainer.opponents["critic"] = replace(trainer.opponents["critic"], see=lambda out: (
+            out.x, out.x_hat, torch.full_like(out.extra["labels"], 1 / recipe.classes)))  # fmt: skip
+    for n in range(200):
+        trainer.step(n / 200)
+    return trainer
+
+
+def harm_of_shuffled_labels(trainer, held):
+    """By what share the discriminator's loss on scenes that it has not seen rises with the labels of other scenes."""
+    game, x = trainer.opponents["critic"].game, held.crops(Draws(99, 0, 64), 64, labels=True)
+    with torch.no_grad():
+        out = trainer.recipe.outputs(trainer.network, x, Draws(98, 0, 64))
+        right, *wrong = (float(game.learn(out.x, out.x_hat, out.extra["labels"].roll(by, 0))[0]) for by in range(5))
+    return float(np.mean(wrong)) / right - 1
+
+
+def test_the_discriminator_uses_labels_and_the_file_holds_none(tmp_path):
+    """On made-up scenes whose labels tell colour and texture, or on streets from CamVid."""
+    train, pairs = folders(tmp_path)
+    (tmp_path / "held").mkdir()
+    for path in (p for pair in pairs for p in pair):
+        shutil.copy(path, tmp_path / "held")
+    for folder, name in ((train, "pack"), (tmp_path / "held", "other")):
+        pack(folder, tmp_path / "packs" / name)
+    scenes, held = (Photographs(tmp_path / "packs" / name) for name in ("pack", "other"))
+    recipe = replace(small("extreme-gc-labels"), blocks=1, critic_rate=2e-3)
+    told, untold = (learnt_with_labels(recipe, scenes, tmp_path, constant) for constant in (False, True))
+    harm = harm_of_shuffled_labels(told, held), harm_of_shuffled_labels(untold, held)
+    print(f"labels of other scenes raise the loss by {harm[0]:.3f}, and by {harm[1]:.3f} where training showed none")
+    assert harm[0] > 0.1 and abs(harm[1]) < harm[0] / 3
+
+    network, plain = told.averaged(), replace(small("extreme-gc"), blocks=1)
+    packages = (either.package(network, scenes, told.training(), 2) for either in (recipe, plain))
+    files = [intaglio.encode(pairs[0][0], model=package, threads=1) for package in packages]
+    assert len(files[0]) == len(files[1]) and {c["type"] for c in intaglio.info(files[0])["chunks"]} == {"HEAD", "TILE"}
 
 
 def test_beta_buys_entropy(photos, tmp_path):

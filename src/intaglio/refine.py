@@ -112,15 +112,17 @@ def note(
 
 
 def choose(error: NDArray[np.int64], gain: NDArray[np.int64], size: int) -> NDArray[np.bool_] | None:
-    """The blocks to refine in a file that is `size` bytes without any, or None: where it lowers the squared error by
-    more than its bits are worth.
+    """The blocks to refine in a file that is `size` bytes without any: none whose squared error rises. None where the
+    error falls by less than the switches' bits are worth.
 
     A bit is worth error / bits of the whole file: a percent more bytes, that is, for a percent less error, which is
-    about what the networks themselves give (3 dB for twice the bytes). So what is chosen has the least error x bytes.
+    about what the networks themselves give (3 dB for twice the bytes). So what is chosen has the least error x bytes,
+    out of three maps: the blocks that gain; with them those that stay as they are, for a map of all is one byte; and
+    those alone that gain more than a bit, for a map of few deflates.
     """
     total = int(error.sum())
     best, least = None, float(total) * size
-    for on in (gain * (8.0 * size) > total, np.ones(gain.shape, bool)):
+    for on in (gain > 0, gain >= 0, gain * (8.0 * size) > total):
         cost = FRAME + len(blockmap.pack(on))
         product = float(total - int(gain[on].sum())) * (size + cost)
         if on.any() and product < least:

@@ -2,9 +2,10 @@
 
     python -m intaglio.bench.refinement PACKAGE.itgm [MORE.itgm] --data DIR [--bpp 0.14,0.3,0.45] [--pictures N]
 
-For every package and rate: the share of 64x64 blocks that are refined, the bytes that this costs, the mean PSNR without
-and with it, and the mean net gain: the decibels won, less those that as many more bytes would have brought anyway (3 dB
-for twice the bytes, as intaglio.refine.choose counts them). The pictures must not be those of the training.
+For every package and rate: the bytes of the plain file, the share of 64x64 blocks that are refined, the bytes that this
+costs, the mean MSE, PSNR and SSIM without and with it, and the mean net gain: the decibels won, less those that as many
+more bytes would have brought anyway (3 dB for twice the bytes, as intaglio.refine.choose counts them). The pictures
+must not be those of the training.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from PIL import Image
 from .. import codec as itg
 from .. import search
 from ..errors import BadInput, IntaglioError
+from ..metrics import fidelity
 from ..package import Package, resolve
 from ..pictures import load
 from ..reader import Reader
@@ -27,13 +29,16 @@ from ..runtime import runtime
 from . import data, summary
 
 BPP = (0.14, 0.3, 0.45)  # low, medium and high
+LEAST = 11  # pixels of a side that SSIM needs
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Means over pictures. bpp: of the plain file; bytes: that the switches add; share: of blocks that are refined."""
+    """Means over pictures. size and bpp: of the plain file; bytes: that the switches add; share: of blocks that are
+    refined."""
 
     package: str
+    size: float  # bytes
     bpp: float
     share: float
     bytes: float
@@ -41,6 +46,8 @@ class Gain:
     mse_refined: float
     psnr: float
     psnr_refined: float
+    ssim: float
+    ssim_refined: float
     net: float  # decibels
 
 
@@ -56,6 +63,10 @@ class Sheet:
         self._plain: dict[tuple[bytes, float, int], bytes] = {}
         if not self._pictures:
             raise BadInput("there is no picture to measure a refinement on")
+        for image in self._pictures:
+            if min(image.size) < LEAST:
+                raise BadInput(f"a picture of {image.width} x {image.height} pixels is too small for SSIM; leave out "
+                               f"those with a side below {LEAST}")
 
     def gain(self, package: Package, bpp: float) -> Gain:
         """The mean over the pictures, each at the largest file of at most `bpp`. BadInput without a refinement."""
@@ -70,26 +81,29 @@ class Sheet:
                 self._plain[key] = search.largest(encoder.at, int(bpp * pixels / 8))
             plain = self._plain[key]
             refined = encoder.refined(plain)
-            before, after = (self._mse(file, package, image) for file in (plain, refined))
+            (before, ssim), (after, ssim_refined) = (self._fidelity(f, package, image) for f in (plain, refined))
             with Reader(refined) as reader:
                 on = 0.0 if reader.refined is None else float(np.mean(reader.refined))
             paid = 10 * math.log10(len(refined) / len(plain))
-            rows.append((8 * len(plain) / pixels, on, len(refined) - len(plain), before, after, _psnr(before),
-                         _psnr(after), _psnr(after) - _psnr(before) - paid))
+            rows.append((len(plain), 8 * len(plain) / pixels, on, len(refined) - len(plain), before, after,
+                         _psnr(before), _psnr(after), ssim, ssim_refined, _psnr(after) - _psnr(before) - paid))
         return Gain(package.name, *np.mean(rows, 0).tolist())
 
-    def _mse(self, file: bytes, package: Package, image: Image.Image) -> float:
-        decoded = itg.decode(file, model=package, threads=self._threads)
-        return float(np.square(np.asarray(decoded, np.float64) - np.asarray(image)).mean())
+    def _fidelity(self, file: bytes, package: Package, image: Image.Image) -> tuple[float, float]:
+        """MSE and SSIM."""
+        a, b = np.asarray(image), np.asarray(itg.decode(file, model=package, threads=self._threads))
+        return fidelity.mse(a, b), fidelity.ssim(a, b)
 
 
-HEAD = ("package", "bpp", "blocks on", "bytes more", "MSE", "refined", "PSNR", "refined", "net gain")
+HEAD = ("package", "bytes", "bpp", "blocks on", "bytes more", "MSE", "refined", "PSNR", "refined", "SSIM", "refined",
+        "net gain")
 
 
 def row(g: Gain) -> str:
     """A row of the table under HEAD, as Markdown."""
-    cells = [g.package, f"{g.bpp:.3f}", f"{g.share:.0%}", f"{g.bytes:.1f}", summary.shown(g.mse),
-             summary.shown(g.mse_refined), f"{g.psnr:.2f}", f"{g.psnr_refined:.2f}", f"{g.net:+.3f} dB"]
+    cells = [g.package, f"{g.size:.0f}", f"{g.bpp:.3f}", f"{g.share:.1%}", f"{g.bytes:.1f}", summary.shown(g.mse),
+             summary.shown(g.mse_refined), f"{g.psnr:.2f}", f"{g.psnr_refined:.2f}", f"{g.ssim:.4f}",
+             f"{g.ssim_refined:.4f}", f"{g.net:+.3f} dB"]
     return "| " + " | ".join(cells) + " |"
 
 

@@ -28,6 +28,9 @@ Batch = Annotated[Optional[int], typer.Option("--batch", min=1, help="Crops a st
 Crop = Annotated[Optional[int], typer.Option("--crop", help="Their side, a multiple of 64 pixels.")]  # noqa: UP045
 Width = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "--width", help="Channels of the first layer; all others scale along (papers' systems).", show_default=False)]
+Numbers = Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
+    "--set", metavar="NAME=VALUE", show_default=False,
+    help="Another number of the recipe, as beta=0, kind=lsgan or delta=4,0.5; may be given again.")]
 Rate = Annotated[Optional[float], typer.Option("--rate", help="The largest learning rate.")]  # noqa: UP045
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1)]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")]
@@ -37,6 +40,9 @@ Threads = Annotated[Optional[int], typer.Option("--threads", min=1)]  # noqa: UP
 Strip = Annotated[float, typer.Option("--strip-minutes", help="How often a strip of pictures is drawn.")]
 Pictures = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "--pictures", min=1, help="Crops that the entropy tables are counted on.")]
+Counted = Annotated[Optional[Path], typer.Option(  # noqa: UP045
+    "--data", metavar="DIR", help="Folder of photographs, or a pack of them, that the entropy tables are counted on. "
+    "[default: those packed in RUN]", show_default=False)]
 Tables = Annotated[Optional[Path], typer.Option(  # noqa: UP045
     "--tables", metavar="PACKAGE", help="Take the entropy tables of a package with the same encoder and prior.")]
 Samples = Annotated[Optional[str], typer.Option(  # noqa: UP045
@@ -51,7 +57,7 @@ def train(
     listing: Listing = False, warm: Warm = None, resume: Resume = False, batch: Batch = None, crop: Crop = None,
     rate: Rate = None, seed: Seed = 0, device: Device = "auto", bfloat16: Half = False, compile: Compile = False,
     threads: Threads = None, strip_minutes: Strip = 10.0, samples: Samples = None,
-    width: Width = None,
+    width: Width = None, numbers: Numbers = None, pictures: Pictures = None,
 ) -> Callable[[], int]:
     """Train a recipe on photographs and export the model package. Needs intaglio[train]."""
 
@@ -82,26 +88,25 @@ def train(
         )
         if refines:
             if unused := [name for name, value in (("--batch", batch), ("--crop", crop), ("--rate", rate),
-                                                   ("--width", width)) if value]:
+                                                   ("--width", width), ("--set", numbers),
+                                                   ("--pictures", pictures)) if value]:
                 raise BadInput(f"{recipe} has no use for {' and '.join(unused)}; leave it out")
             from ..train import refine
 
             return _told(lambda: refine.train(recipes.refinement(recipe), data, options, threads, samples))
-        return _told(lambda: run.train(recipe, data, options, threads, batch=batch, crop=crop, rate=rate,
-                                       width=width))
+        return _told(lambda: run.train(recipe, data, options, threads, numbers or (), pictures or run.PICTURES,
+                                       batch=batch, crop=crop, rate=rate, width=width))
 
     return todo
 
 
 def export(
-    run: Run, data: Data = None, output: Package = None, pictures: Pictures = None, tables: Tables = None
+    run: Run, data: Counted = None, output: Package = None, pictures: Pictures = None, tables: Tables = None
 ) -> Callable[[], int]:
     """Make a model package of a run's last checkpoint. Needs intaglio[train]."""
 
     def todo() -> int:
         _torch()
-        if data is None:
-            raise BadInput("intaglio export needs --data DIR, the photographs that its entropy tables are counted on")
         from ..train import run as runs
 
         return _told(lambda: runs.export(run, data, output, pictures or runs.PICTURES, tables))

@@ -6,7 +6,8 @@ stages are scaled and shifted by it (a latent of a coarse quantiser is to be tru
 gets it as a map beside the picture, judges a picture among those of its own rate. The other condition that the paper
 names, class labels, is `extreme-gc-labels` (to the discriminator alone) and `extreme-sc` (to both, and in the file).
 
-The paper leaves the networks and the losses open: they are CompressGAN's.
+The paper leaves the networks and the losses open: they are CompressGAN's, but for the discriminator, which is one of
+patches alone (spectral norm, 70 pixels), without CompressGAN's look at the whole picture.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@
 From the paper: L finite centres, soft-to-hard quantisation, least squares, a multi-scale discriminator, the entropy
 of the code in the loss, noise that joins the code; in the conditional form, "the semantic maps are only fed to the
 discriminator during period of training": they cost no bit, and the file and the decoder are the same. Rates "around
-1/10 bits per pixel": 8 channels of 5 centres are 8 log2(5) / 256 = 0.073 at most, and no tile of a file takes more
-than that and 16 bytes (plain.py).
+1/10 bits per pixel": 8 channels of 5 centres are 8 log2(5) / 256 = 0.073 at most, of the padded picture (sides up to
+multiples of 64), and no tile of a file takes more than that and 16 bytes (plain.py). The header comes on top.
 
 The paper leaves open, and here it is: the networks, those of Agustsson et al. (60 to 960 channels, nine residual
 blocks, instance norm), whose statistics are the picture's, so that pictures decode whole; centres -2..2; feature

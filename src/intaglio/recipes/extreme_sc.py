@@ -5,9 +5,10 @@ Mentzer, Timofte, Van Gool 2019, sections 3.2 and 5.2, whose equations and names
     min over E, G of  L_GAN + lambda E[d(x, x')] + beta H(w)      (the paper's equation 4)
 
 L_GAN is least squares (f(y) = (y - 1)^2, g(y) = y^2) with feature matching; the discriminator looks at three scales and
-sees the label map beside the picture; E has L = 5 centres -2..2, so that no file has more than dim(w) log2 L bits. d is
-the squared error on -1..1 and counts where latents are kept alone: what is synthesised is like the original in kind.
-H counts the kept latents alone, and the bitstream holds no others.
+sees the label map beside the picture; E has L = 5 centres -2..2, so that no tile's symbols take more than dim(w) log2 L
+bits and 16 bytes (plain.py). A file's header, its map of what is kept and its label map come on top. d is the squared
+error on -1..1 and counts where latents are kept alone: what is synthesised is like the original in kind. H counts the
+kept latents alone, and the bitstream holds no others.
 
 What is kept is drawn as in Agustsson et al.: in half of the pictures the areas of some classes (each with a chance of
 a quarter; they take instances, of which CamVid has none), in a quarter a box. In the last quarter all is kept, so that

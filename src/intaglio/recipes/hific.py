@@ -7,7 +7,7 @@ Tschannen, Agustsson 2020, HiFiC, whose equations, architecture and names the pa
 From the paper: the encoder from 60 to 960 channels, nine residual blocks of 960, ChannelNorm, leaky ReLU of 0.2, 220
 latents, straight-through rounding for the generator and noise for the rate, the single-scale patch discriminator with
 spectral norm that sees the latent through 12 channels repeated 16 times, the non-saturating loss, the rate target with
-two multipliers.
+two multipliers. Unlike there, the discriminator gets the latent y as sign(y) log(1 + |y|) (nn/discriminators/patch.py).
 
 The paper leaves every weight open; here they are HiFiC's: k_M = 0.075 / 32 of squared grey levels, k_P = 1, beta =
 0.15, targets of 0.14, 0.30 and 0.45 bits per pixel with zeta(a) = 2, 1, 1/2 and zeta(b) = 1/16. d_P is LPIPS there,

@@ -36,7 +36,8 @@ def rate(out: Outputs) -> Tensor:
 @dataclass(frozen=True)
 class Paper(Recipe):
     """A paper's system. `width` is the number of channels that its paper gives its first layer; another number (the
-    command line's --width) scales every other channel count of the networks and discriminators alike.
+    command line's --width) scales the other channel counts of the networks and discriminators alike. Those that are a
+    rate stay: the 8 latents of extreme-gc, the 16 latents and 16 hyper-latents of extreme-sc.
 
     delta: the quantiser's steps at q = 0 and q = 63; equal ones, as here, are a system of one rate, for which every q
     writes the same file. noisy: whether the decoder trains on noise in the quantiser's place, or on rounded latents.

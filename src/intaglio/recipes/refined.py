@@ -11,8 +11,9 @@ predicted, from what, and how the decoder comes to know it. Here:
   the trees every rate weighs alike, while for the twin, whose references take plain means, every pixel does;
 - equation 3 is the loss, equation 4 the regularisation with gamma and lambda, and boosting stops early on photographs
   held out;
-- the decoder runs the trees as a graph, without XGBoost, and only in the 64x64 blocks where the encoder, which knows
-  the original, wrote that it pays. No symbol depends on it.
+- the decoder runs the trees as a graph, without XGBoost, and only in the 64x64 blocks that the encoder, which knows
+  the original, switched on: never one whose squared error rises, and none at all where the fall of the error is not
+  worth the switches' bytes. No symbol depends on it.
 
 It refines any package: `intaglio train hific-xgb --warm PACKAGE --data PHOTOS`. hific-knn is the paper's k-nearest-
 neighbour twin on the same samples.

@@ -41,6 +41,7 @@ class Options:
     compile: bool = False
     resume: bool = False
     warm: Path | None = None
+    stated: tuple[str, ...] = ()  # numbers of the recipe that --set gave, by name: a resumed run keeps them
     save_minutes: float = 4.0
     strip_minutes: float = 10.0
     log_seconds: float = 30.0
@@ -248,8 +249,9 @@ class Trainer:
 
     def save(self) -> None:
         checkpoint.save(self.options.out / "last.pt", {
-            "recipe": self.recipe.name, "numbers": _plain(asdict(self.recipe)), "network": self.network.state_dict(),
-            "ema": self.ema, "games": {k: o.game.state_dict() for k, o in self.opponents.items()},
+            "recipe": self.recipe.name, "numbers": _plain(asdict(self.recipe)),
+            "stated": list(self.options.stated), "network": self.network.state_dict(), "ema": self.ema,
+            "games": {k: o.game.state_dict() for k, o in self.opponents.items()},
             "optimiser": self.optimiser.state_dict(), "critics": {k: c.state_dict() for k, c in self.critics.items()},
             "step": self.step_count, "pixels": self.pixels, "elapsed": self.elapsed + time.monotonic() - self.began,
             "before": self.before, "seed": self.options.seed, "training": self.training(),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -23,6 +26,8 @@ from .recipe import Recipe
 RESERVE_SHARE, RESERVE_MINUTES = 0.15, 2.0  # of a time box so much, but no more, is left for the export
 PACK = "photographs"  # the name of a run's
 PICTURES = 640  # crops that a package's tables are counted on
+OPTIONS = ("width", "batch", "crop", "rate")  # numbers that the command line has options of their own for
+EXPECTED = {bool: "true or false", int: "a whole number from 0 on", float: "a number from 0 on", str: "a word"}
 
 
 def prepare(data: Path, out: Path, resume: bool = False, name: str = PACK) -> Path:
@@ -63,6 +68,73 @@ def change(recipe: Recipe, **numbers: Any) -> Recipe:
     return dataclasses.replace(recipe, **given)
 
 
+def kinds(recipe: Recipe) -> dict[str, Any]:
+    """The types of the recipe's plain fields by name: bool, int, float, str, or a tuple of an int or float for each of
+    its elements. Its name and its paper's are none of its numbers."""
+    found = {}
+    for name, hint in get_type_hints(type(recipe)).items():
+        if isinstance(hint, UnionType):  # float | None
+            hint = next(h for h in get_args(hint) if h is not NoneType)
+        if get_origin(hint) is tuple and set(get_args(hint)) <= {int, float}:
+            hint = get_args(hint)
+        if isinstance(hint, tuple) or hint in EXPECTED:
+            found[name] = hint
+    return {name: kind for name, kind in found.items() if name not in ("name", "paper")}
+
+
+def stated(recipe: Recipe, words: Sequence[str]) -> dict[str, Any]:
+    """The numbers that NAME=VALUE words (the command line's --set) give a recipe. Raises BadInput."""
+    can = {name: kind for name, kind in kinds(recipe).items() if name not in OPTIONS}
+    given = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name in OPTIONS:
+            raise BadInput(f"--set {word}: give it by its own option, --{name}")
+        if not equals or name not in can:
+            raise BadInput(f"--set {word}: give NAME=VALUE; of {recipe.name} can be set {', '.join(sorted(can))}")
+        kind = can[name]
+        try:
+            given[name] = _list(kind, text) if isinstance(kind, tuple) else _value(kind, text)
+        except ValueError:
+            many = isinstance(kind, tuple)
+            expected = f"{len(kind)} times {EXPECTED[kind[0]]}, with commas between" if many else EXPECTED[kind]
+            raise BadInput(f"--set {word}: {name} is {expected}") from None
+    return given
+
+
+def _list(kinds: tuple[type, ...], text: str) -> tuple:
+    return tuple(_value(kind, part) for kind, part in zip(kinds, text.split(","), strict=True))
+
+
+def _value(kind: type, text: str) -> Any:
+    """The text as a bool, str, or finite int or float from 0 on; raises ValueError where it is none."""
+    if kind is bool:
+        return ("false", "true").index(text.lower()) == 1
+    if kind is str:
+        return text
+    value = kind(text)
+    if not 0 <= value < math.inf:
+        raise ValueError(text)
+    return value
+
+
+def kept(recipe: Recipe, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the numbers in a checkpoint those that the recipe has. Others are from older code, or no plain values."""
+    known = kinds(recipe)
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items() if k in known}
+
+
+def resumed(recipe: Recipe, given: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """The numbers given to a run when it began and now. Raises BadInput for one that its checkpoint has otherwise."""
+    state = checkpoint.load(source)
+    was = kept(recipe, state.get("numbers", {}))
+    for name, value in given.items():
+        if name in was and was[name] != value:
+            raise BadInput(f"{source}: is a run with {name} = {was[name]!r} and not {value!r}; resume it without --set "
+                           f"{name}, or start a run of its own with another --out")
+    return {name: was[name] for name in state.get("stated", ()) if name in was} | dict(given)
+
+
 def device_of(name: str) -> str:
     """"cpu" or "cuda", whichever `name` ("auto", "cpu", "cuda") means here. Raises BadInput where there is no GPU."""
     if name == "auto":
@@ -72,14 +144,20 @@ def device_of(name: str) -> str:
     return name
 
 
-def train(name: str, data: Path, options: Options, threads: int | None = None, **numbers: Any) -> None:
+def train(
+    name: str, data: Path, options: Options, threads: int | None = None, words: Sequence[str] = (),
+    pictures: int = PICTURES, **numbers: Any,
+) -> None:
     """Train the recipe `name`; leaves last.pt, log.jsonl, strips and the package NAME.itgm in options.out.
+
+    words: NAME=VALUE of further numbers of the recipe. pictures: crops that the package's tables are counted on.
 
     All of it happens inside the time box, from packing the photographs on; a part of it is kept back for the package.
     Under torchrun, the first process writes.
     """
     began = time.monotonic()
     recipe = change(named(name), **numbers)
+    given = stated(recipe, words)
     device = device_of(options.device)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     if device == "cuda":
@@ -91,6 +169,10 @@ def train(name: str, data: Path, options: Options, threads: int | None = None, *
         raise BadInput(f"{options.out}: holds a run already; go on with it (--resume) or choose another --out")
     if options.resume and not last.exists():
         raise BadInput(f"{options.out}: holds no run to resume (no last.pt); leave --resume out to start one")
+    if options.resume:
+        given = resumed(recipe, given, last)
+    recipe = dataclasses.replace(recipe, **given)
+    options = dataclasses.replace(options, device=device, stated=tuple(given))
     rank, local, world = parallel.join()
     try:
         if device == "cuda":  # its own, for whatever names none
@@ -103,10 +185,11 @@ def train(name: str, data: Path, options: Options, threads: int | None = None, *
             source = data if _is_pack(data) else options.out / PACK
         photographs = Photographs(source, f"cuda:{local}" if device == "cuda" else device)
         minutes = options.minutes - min(RESERVE_MINUTES, RESERVE_SHARE * options.minutes)
-        trainer = Trainer(recipe, photographs, dataclasses.replace(options, device=device, minutes=minutes), began)
+        trainer = Trainer(recipe, photographs, dataclasses.replace(options, minutes=minutes), began)
         trainer.run()
         if rank == 0:
-            write(recipe, trainer.averaged(), photographs, trainer.training(), options.out / f"{recipe.name}.itgm")
+            target = options.out / f"{recipe.name}.itgm"
+            write(recipe, trainer.averaged(), photographs, trainer.training(), target, pictures)
     finally:
         parallel.leave()
 
@@ -138,18 +221,25 @@ def with_tables(package: Package, counted: Package) -> Package:
 
 
 def export(
-    run: Path, data: Path, target: Path | None, pictures: int = PICTURES, tables: Path | None = None
+    run: Path, data: Path | None, target: Path | None, pictures: int = PICTURES, tables: Path | None = None
 ) -> None:
     """Export the last checkpoint of the run in the folder `run` (or a checkpoint file). Raises BadInput.
 
+    data: the photographs that its tables are counted on; None for the run's own pack.
     tables: a package whose entropy tables are taken over, where a run has changed nothing that they were counted of.
     """
     source = run / "last.pt" if run.is_dir() else run
     state = checkpoint.load(source)
-    recipe = change(named(state["recipe"]), width=state.get("numbers", {}).get("width") or None)
+    recipe = named(state["recipe"])
+    recipe = dataclasses.replace(recipe, **kept(recipe, state.get("numbers", {})))
     network = recipe.network()
     checkpoint.fill(network, state["ema"], source)
     own = source.parent / PACK  # the run's, which it may yet be resumed on
+    if data is None:
+        if not _is_pack(own):
+            raise BadInput(f"{source.parent}: holds no photographs of its own to count the entropy tables on; give "
+                           "some with --data DIR")
+        data = own
     name = "counted" if _is_pack(own) and not is_current(own, data) else own.name
     photographs = Photographs(prepare(data, source.parent, name=name))
     target = target or source.parent / f"{recipe.name}.itgm"

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...errors import BadInput
 from ..normalise import norm_layer
 
 CELL = 16  # pixels along a side of one latent
@@ -70,7 +71,12 @@ class Nearest(nn.Module):
 
 
 def up(inputs: int, outputs: int, norm: str, activation: str = "relu", kind: str = "transposed") -> nn.Sequential:
-    """Twice the size: a transposed 3x3 convolution of stride 2, or ("nearest") repetition and a 3x3 convolution."""
+    """Twice the size: a "transposed" 3x3 convolution of stride 2, or ("nearest") repetition and a 3x3 convolution.
+
+    Raises BadInput for another kind.
+    """
+    if kind not in ("transposed", "nearest"):
+        raise BadInput(f'sizes rise by "transposed" or "nearest", not {kind!r}')
     if kind == "nearest":
         layers: list[nn.Module] = [Nearest(), nn.Conv2d(inputs, outputs, 3, padding=1)]
     else:
