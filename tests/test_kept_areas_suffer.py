@@ -130,10 +130,10 @@ def test_what_is_kept_is_as_good_as_in_the_global_mode(model: Package, scenes: t
 
 
 def test_without_masks_in_training_what_is_kept_suffers(
-    scenes: tuple[Photographs, list[Pair]], tmp_path: Path
+    model: Package, scenes: tuple[Photographs, list[Pair]], tmp_path: Path
 ) -> None:
     whole = packaged(replace(SMALL, adversarial=0.0, masked=False), scenes[0], tmp_path)
-    assert loss_of_the_kept(whole, scenes[1]) > 0.5
+    assert loss_of_the_kept(whole, scenes[1]) > loss_of_the_kept(model, scenes[1]) + 0.2
 
 
 def nearer_by_its_labels(model: Package, pairs: list[Pair], folder: Path) -> float:
