@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 import torch
 
-from ..errors import BadInput
+from ..errors import BadInput, IntaglioError
 from ..package import Package
 from ..recipes import recipe as named
 from ..writing import write_bytes
@@ -135,6 +135,17 @@ def resumed(recipe: Recipe, given: Mapping[str, Any], source: Path) -> dict[str,
     return {name: was[name] for name in state.get("stated", ()) if name in was} | dict(given)
 
 
+def buildable(recipe: Recipe, given: Mapping[str, Any]) -> None:
+    """Raise BadInput where no network, loss or discriminator can be made with the given numbers."""
+    try:
+        recipe.network(), recipe.terms(), recipe.opponents()
+    except IntaglioError:
+        raise
+    except Exception as error:  # whatever a layer says to a number that it cannot have
+        what = ", ".join(f"{name} = {value!r}" for name, value in given.items())
+        raise BadInput(f"{recipe.name} cannot be built with {what} ({error}); give other numbers with --set") from None
+
+
 def device_of(name: str) -> str:
     """"cpu" or "cuda", whichever `name` ("auto", "cpu", "cuda") means here. Raises BadInput where there is no GPU."""
     if name == "auto":
@@ -172,6 +183,8 @@ def train(
     if options.resume:
         given = resumed(recipe, given, last)
     recipe = dataclasses.replace(recipe, **given)
+    if given:
+        buildable(recipe, given)
     options = dataclasses.replace(options, device=device, stated=tuple(given))
     rank, local, world = parallel.join()
     try:
