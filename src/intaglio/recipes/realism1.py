@@ -71,7 +71,7 @@ class Realism1(Intaglio1):
     vgg: float = 1.5  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.6
     lattice: float = 0.5  # in grey levels squared
-    fooling: float = 1.5  # at q = 0; it fades as the squared error's root does: the finer the step, the less to invent
+    fooling: float = 2.2  # at q = 0; it fades as the squared error's root does: the finer the step, the less to invent
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
