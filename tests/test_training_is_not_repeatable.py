@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,6 +75,12 @@ def one_of_two(rank, photos, out, port):
     if rank == 0:
         torch.save({"losses": losses, "network": trainer.network.state_dict()}, out / "two.pt")
     parallel.leave()
+    assert not any("gloo" in name for name in threads()), "they would abort a process that ends at a bad moment"
+
+
+def threads():
+    """The names of this process's threads, as Linux has them."""
+    return [name.read_text() for name in Path("/proc/self/task").glob("*/comm")]
 
 
 def test_two_processes_follow_one_with_the_doubled_batch(photos, tmp_path):

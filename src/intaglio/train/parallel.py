@@ -11,6 +11,7 @@ of wgan-gp's penalty, which pictures realism1 glimpses at, where, and how far it
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable
 
@@ -24,6 +25,9 @@ def join() -> tuple[int, int, int]:
     if world == 1:
         return 0, 0, 1
     if not dist.is_initialized():
+        # What this defines keeps the group that it finds, for ever; the group's threads would then outlive `leave` and
+        # abort the process when they meet an interpreter that is ending. Every optimiser imports it sooner or later.
+        importlib.import_module("torch._dynamo")
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), int(os.environ.get("LOCAL_RANK", 0)), world
 
