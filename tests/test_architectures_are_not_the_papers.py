@@ -13,7 +13,7 @@ from intaglio.nn.systems import compressgan, conditional, hific, progressive, se
 from intaglio.nn.systems.blocks import Residual
 from intaglio.package import WHOLE
 from intaglio.tiles import WHOLE_PIXELS, Box, Layout
-from intaglio.train.run import change
+from intaglio.train.numbers import change
 
 PAPERS = ["autoencoder", "vae", "compressgan", "hific-lo", "hific-mi", "hific-hi", "extreme-gc", "extreme-gc-labels",
           "aae", "conditional", "progressive", "wgan-gp"]  # fmt: skip

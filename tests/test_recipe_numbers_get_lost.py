@@ -13,7 +13,7 @@ from running import call, noise, one_sentence
 from intaglio import recipes
 from intaglio.errors import BadInput
 from intaglio.package import Package
-from intaglio.train import run
+from intaglio.train import numbers, run
 from intaglio.train.data import pack
 
 BOX = ("--width", 4, "--crop", 64, "--batch", 1, "--threads", 1, "--pictures", 1)
@@ -44,7 +44,9 @@ def test_numbers_are_trained_with(out: Path) -> None:
     told = {"latents": 128, "rise": "nearest", "delta": [4.0, 0.5], "lambda_perc": 0.0, "lambda_adv": 0.0}
     assert {name: state["numbers"][name] for name in told} == told and state["stated"] == list(told)
     assert not state["games"] and not any("ConvTranspose" in name for name in state["network"])
-    assert Package.read(out / "compressgan.itgm").card["latents"] == 8
+    card = Package.read(out / "compressgan.itgm").card
+    assert card["latents"] == 8
+    assert card["training"]["stages"][-1]["numbers"] == told | {"width": 4, "crop": 64, "batch": 1}
 
 
 def test_an_export_without_data_is_of_the_same_numbers(out: Path, tmp_path: Path) -> None:
@@ -67,10 +69,10 @@ def test_an_export_of_a_run_without_photographs_asks_for_some(
 
 def test_old_checkpoints_hold_other_numbers() -> None:
     recipe = recipes.recipe("intaglio1-small")
-    numbers = {"shape": "Shape(width=3)", "gone": 7, "name": "other", "mixed": 0.5, "betas": [0.5, 0.9]}
-    assert run.kept(recipe, numbers) == {"mixed": 0.5, "betas": (0.5, 0.9)}
+    stored = {"shape": "Shape(width=3)", "gone": 7, "name": "other", "mixed": 0.5, "betas": [0.5, 0.9]}
+    assert numbers.kept(recipe, stored) == {"mixed": 0.5, "betas": (0.5, 0.9)}
     hific = recipes.recipe("hific-lo")
-    assert run.kept(hific, dataclasses.asdict(hific))["target_bpp"] == hific.target_bpp
+    assert numbers.kept(hific, dataclasses.asdict(hific))["target_bpp"] == hific.target_bpp
 
 
 def test_a_resumed_run_keeps_its_numbers(
@@ -94,7 +96,7 @@ def test_a_resumed_run_keeps_its_numbers(
     ("delta=4,0.5", {"delta": (4.0, 0.5)}), ("target_bpp=0.2", {"target_bpp": 0.2}), ("noisy=true", {"noisy": True}),
 ])  # fmt: skip
 def test_values_are_of_their_fields_types(word: str, told: dict) -> None:
-    given = run.stated(recipes.recipe("hific-mi"), [word])
+    given = numbers.stated(recipes.recipe("hific-mi"), [word])
     assert given == told and [type(v) for v in given.values()] == [type(v) for v in told.values()]
 
 
@@ -106,7 +108,7 @@ def test_values_are_of_their_fields_types(word: str, told: dict) -> None:
 ])  # fmt: skip
 def test_what_cannot_be_set_is_told(word: str, told: str) -> None:
     with pytest.raises(BadInput, match=told):
-        run.stated(recipes.recipe("hific-mi"), [word])
+        numbers.stated(recipes.recipe("hific-mi"), [word])
 
 
 @pytest.mark.parametrize(("recipe", "word"), [

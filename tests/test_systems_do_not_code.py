@@ -24,7 +24,7 @@ from intaglio.train import run
 from intaglio.train.data import Photographs, pack
 from intaglio.train.draws import Draws
 from intaglio.train.loop import Options, Trainer
-from intaglio.train.run import change
+from intaglio.train.numbers import change
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SYSTEMS = ["autoencoder", "vae", "compressgan", "hific-lo", "hific-mi", "hific-hi", "extreme-gc", "extreme-gc-labels",

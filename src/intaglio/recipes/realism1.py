@@ -5,15 +5,16 @@ Dialled`), and of those only to its in-loop filter's. The encoder, the prior and
 left them: a file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is
 drawn once a batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
-    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice)
+    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice + e speckle)
 
 The dial is a path through the space of networks, trained all along it, and not a blend of two pictures.
 
 Why the filter alone: a dial on the layers at 1/8, which print 8x8 pixels from one place, learns in the time of a small
 machine to draw dots, the same in every square of flat places and coloured along hard edges (docs/log.md). The filter's
-few weights are the same for every second pixel. The lattice term (`losses.lattice`) holds down what dots remain, and
-the critic sees luma alone. It judges patches at several scales, shown local contrast and told the latent, and learns
-alone first (`head_start`). Other architectures and normalisations at the same budget: `runs/ablate.sh`, docs/log.md.
+few weights are the same for every second pixel. The lattice term (`losses.lattice`) holds down what dots remain, the
+speckle term (`losses.speckle`) those that repeat nowhere, and the critic sees luma alone. It judges patches at several
+scales, shown local contrast and told the latent, and learns alone first (`head_start`). Other architectures and
+normalisations at the same budget: `runs/ablate.sh`, docs/log.md.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from ..losses.lattice import lattice
 from ..losses.mobilenet import MobileNetDistance
+from ..losses.speckle import speckle
 from ..losses.vgg import VGGDistance
 from ..nn.codec import STEPS, Codec, rate_weight
 from ..nn.discriminators.multiscale import MultiScale
@@ -38,9 +40,6 @@ from ..train.draws import Draws
 from ..train.game import Game
 from ..train.recipe import Opponent, Outputs, Term
 from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
-
-FADE = 1.76  # the root of the squared error falls as exp(-FADE q / 63) from q = 0 to 63
-
 
 def multiscale(latents: int) -> MultiScale:
     """The released discriminator: patches at several scales, told the latent."""
@@ -71,7 +70,9 @@ class Realism1(Intaglio1):
     vgg: float = 1.5  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.6
     lattice: float = 0.5  # in grey levels squared
-    fooling: float = 2.2  # at q = 0; it fades as the squared error's root does: the finer the step, the less to invent
+    speckle: float = 1.0
+    fooling: float = 2.2  # at q = 0
+    fade: float = 1.3  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
@@ -130,7 +131,7 @@ class Realism1(Intaglio1):
 
     def _fooling(self, out: Outputs) -> Tensor:
         assert out.q is not None
-        return self.fooling * torch.exp(-FADE / (STEPS - 1) * out.q) * dial(out)
+        return self.fooling * torch.exp(-self.fade / (STEPS - 1) * out.q) * dial(out)
 
     def _glimpsed(self, out: Outputs) -> Tensor:
         """The VGG distance of a part of the first few pictures; 0 for the others, more for those, so the mean holds."""
@@ -146,6 +147,7 @@ class Realism1(Intaglio1):
             Term("vgg", self._glimpsed, lambda out: self.vgg * dial(out)),
             Term("mobilenet", self._mobilenet_distance, lambda out: self.mobilenet * dial(out)),
             Term("lattice", lambda out: lattice(out.x_hat, out.x), lambda out: self.lattice * dial(out)),
+            Term("speckle", lambda out: speckle(out.x_hat, out.x), lambda out: self.speckle * dial(out)),
         ]
 
     def opponents(self) -> dict[str, Opponent]:

@@ -77,6 +77,7 @@ ROWS: dict[str, tuple[str, intaglio1.Intaglio1]] = {
     "no-head-start": ("strategy", dataclasses.replace(REALISM, head_start=0)),
     "whole-dial": ("strategy", dataclasses.replace(REALISM, dialled="")),
     "no-perceptual": ("strategy", dataclasses.replace(REALISM, vgg=0.0, mobilenet=0.0)),
+    "no-speckle": ("strategy", dataclasses.replace(REALISM, speckle=0.0)),
     "random-start": ("generator", RandomStart(**{**vars(FIDELITY), "name": "random-start"})),
     "fewer-blocks": ("generator", dataclasses.replace(
         FIDELITY, shape=Shape(analysis_blocks=(2, 1), synthesis_blocks=(1, 1)))),

@@ -42,6 +42,7 @@ class Options:
     resume: bool = False
     warm: Path | None = None
     stated: tuple[str, ...] = ()  # numbers of the recipe that --set gave, by name: a resumed run keeps them
+    changed: tuple[str, ...] = ()  # those and the ones with options of their own, for the card
     save_minutes: float = 4.0
     strip_minutes: float = 10.0
     log_seconds: float = 30.0
@@ -239,8 +240,10 @@ class Trainer:
         draw(self.recipe.strip(self.averaged(), x), self.options.out / f"strip-{self.step_count:07d}.png")
 
     def training(self) -> dict[str, Any]:
-        """For the card: steps and pixels of all stages so far, this one's recipe and seed last."""
+        """For the card: steps and pixels of all stages so far; this one's recipe, seed and changed numbers last."""
         stage = {"recipe": self.recipe.name, "steps": self.step_count, "pixels": self.pixels, "seed": self.options.seed}
+        if changed := {name: _plain(getattr(self.recipe, name)) for name in self.options.changed}:
+            stage["numbers"] = changed
         earlier = self.before
         return {"steps": earlier.get("steps", 0) + self.step_count, "pixels": earlier.get("pixels", 0) + self.pixels,
                 "stages": [*earlier.get("stages", []), stage]}
