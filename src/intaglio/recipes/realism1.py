@@ -41,6 +41,7 @@ from ..train.game import Game
 from ..train.recipe import Opponent, Outputs, Term
 from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
 
+
 def multiscale(latents: int) -> MultiScale:
     """The released discriminator: patches at several scales, told the latent."""
     return MultiScale(width=32, latents=latents)
