@@ -52,7 +52,7 @@ class TileCoder:
         self.levels: int = card.get("levels", 0)
         self.gains: NDArray[np.float32] = tables["gains"]
         self.hyper_index: NDArray[np.uint8] = tables["hyper_index"]
-        self.thresholds = _thresholds(runtime.tables)
+        self.thresholds = rounding_thresholds(runtime.tables)
         if card.get("rounding") == "nearest":  # of systems that are to be what their papers say
             self.thresholds = np.full_like(self.thresholds, 0.5)
 
@@ -179,7 +179,7 @@ class TileCoder:
 
 
 @lru_cache(maxsize=8)
-def _thresholds(tables: Tables) -> NDArray[np.float32]:
+def rounding_thresholds(tables: Tables) -> NDArray[np.float32]:
     """(scale, level 0..RD_LEVELS): the fraction above which a magnitude `level + fraction` is rounded up."""
     result = np.full((len(tables), RD_LEVELS + 1), 0.5, np.float32)
     for s, reach in enumerate(tables.reach):

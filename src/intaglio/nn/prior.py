@@ -4,7 +4,8 @@ Passes (all positions of a pass at once, never raster order): the first `low` ch
 on the black squares of a checkerboard, then on the white ones; the other channels likewise, each pass seeing all that
 the passes before it decoded. A mean is in units of 1/16; a scale index points into the package's table of CDFs.
 
-The symbols are r = round(y - mean/16), y being the latent times its gain, and y_hat = r + mean/16.
+The symbols are r = round(y - mean/16), y being the latent times its gain, and y_hat = r + mean/16; in the released model
+residuals are rounded as the encoder of files does it, up only where that is worth its bits (`latents.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..entropy import gaussian_tables
+from ..latents import RD_LEVELS, rounding_thresholds
 from .quantised import IntBlock, IntConv, floor_clamp, signed8, unsigned8
 
 SCALES = 64
@@ -80,9 +83,17 @@ class Pass(nn.Module):
 class Prior(nn.Module):
     """All passes. `first` channels of the context of pass k: those below its end, as decoded by passes before k."""
 
-    def __init__(self, latents: int = 320, hyper: int = 64, width: int = 128, low: int = 64, blocks: int = 2):
+    def __init__(
+        self, latents: int = 320, hyper: int = 64, width: int = 128, low: int = 64, blocks: int = 2,
+        optimised: bool = False,
+    ):
         super().__init__()
         self.low = low
+        thresholds = None
+        if optimised:
+            scales = sigma(torch.arange(SCALES, dtype=torch.float64)).tolist()
+            thresholds = torch.from_numpy(rounding_thresholds(gaussian_tables(scales)).copy())
+        self.register_buffer("thresholds", thresholds, persistent=False)
         self.passes = schedule(latents, low)
         self.start = Start(hyper, width)
         seen = [0, low, low, latents]  # channels decoded, at least in part, before each pass
@@ -119,7 +130,7 @@ class Prior(nn.Module):
             mask = mask if kept is None else mask * kept
             mean = mean16 / MEAN_UNIT
             r = y[:, first:end] - mean
-            decoded = (r + (torch.floor(r + 0.5) - r).detach()) * MEAN_UNIT + mean16
+            decoded = (r + (self._rounded(r, index) - r).detach()) * MEAN_UNIT + mean16
             if first in done:
                 means[first] = means[first] + mean * mask
                 indices[first] = indices[first] + index * mask
@@ -128,3 +139,12 @@ class Prior(nn.Module):
                 means[first], indices[first], done[first] = mean * mask, index * mask, decoded * mask
         merged = [torch.cat([part[c] for c in sorted(part)], 1) for part in (means, indices, done)]
         return merged[0], merged[1], merged[2] / MEAN_UNIT
+
+    def _rounded(self, r: Tensor, index: Tensor) -> Tensor:
+        """Real residuals as whole numbers; index: their scale indices."""
+        if self.thresholds is None:
+            return torch.floor(r + 0.5)
+        magnitude = r.abs()
+        level = torch.floor(magnitude)
+        threshold = self.thresholds[index.long(), level.clamp_max(RD_LEVELS).long()]
+        return torch.copysign(level + (magnitude - level > threshold), r)

@@ -1,7 +1,8 @@
 """Entropy tables from counts: what residuals of each scale index really look like, on photographs.
 
 Training assumes Gaussians. Real residuals have a sharper peak and longer tails, so the tables of a package are the
-Gaussians corrected by symmetric counts over training crops at every q: the wider a table's evidence, the more it says.
+Gaussians corrected by symmetric counts over training crops at every q, of symbols rounded as files hold them: the wider
+a table's evidence, the more it says.
 """
 
 from __future__ import annotations
