@@ -4,8 +4,8 @@ Passes (all positions of a pass at once, never raster order): the first `low` ch
 on the black squares of a checkerboard, then on the white ones; the other channels likewise, each pass seeing all that
 the passes before it decoded. A mean is in units of 1/16; a scale index points into the package's table of CDFs.
 
-The symbols are r = round(y - mean/16), y being the latent times its gain, and y_hat = r + mean/16; in the released model
-residuals are rounded as the encoder of files does it, up only where that is worth its bits (`latents.py`).
+The symbols are r = round(y - mean/16), y being the latent times its gain, and y_hat = r + mean/16; in the released
+model residuals are rounded as the encoder of files does it, up only where that is worth its bits (`latents.py`).
 """
 
 from __future__ import annotations
