@@ -84,6 +84,17 @@ def test_bits_per_pixel_are_those_of_the_whole_file(tiny: Package) -> None:
         intaglio.encode(image, model=tiny, target_bpp=0.01)
 
 
+def test_blocks_of_their_own_steps_fill_a_target() -> None:
+    """Whole steps are 7% apart; a budget is the user's, and what is left of it is quality lost."""
+    picture = photograph(0, 0, 512, 384)
+    filled = []
+    for target in (2500, 6000, 7001, 15000):
+        data = intaglio.encode(picture, target_bytes=target)
+        assert len(data) <= target
+        filled.append(len(data) / target)
+    assert min(filled) > 0.96 and np.mean(filled) > 0.985
+
+
 @given(sizes=st.lists(st.integers(1, 100), min_size=1, max_size=88), limit=st.integers(1, 120), low=st.integers(-8, 0))
 def test_the_search_keeps_its_word_whatever_the_sizes(sizes: list[int], limit: int, low: int) -> None:
     """Even where they go up and down; where they only go up, its answer is the best one."""

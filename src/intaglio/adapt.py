@@ -32,9 +32,10 @@ def busyness(image: Image.Image, layout: Layout) -> NDArray[np.float32]:
     return found - found.mean()
 
 
-def offsets(busy: NDArray[np.float32], strength: float, q: int) -> NDArray[np.int64]:
+def offsets(busy: NDArray[np.float32], strength: float, q: int, lift: float = 0.0) -> NDArray[np.int64]:
     """Offsets of the steps of the blocks around the base step q: even, -12..12, `strength` steps finer for each halving
-    of the variance. They shrink towards both ends of the scale, so that q + offset grows with q and stays in 0..63."""
+    of the variance. They shrink towards both ends of the scale, so that q + offset grows with q and stays in 0..63.
+    lift: 0 .. 1, what is added to them before they are rounded: the more, the more blocks take a finer step."""
     room = min(1.0, q / FADE, (MAX_Q - q) / FADE)
-    wanted = np.clip(-strength * busy, -REACH, REACH) * room
+    wanted = np.clip(-strength * busy, -REACH, REACH) * room + lift
     return GRAIN * np.round(wanted / GRAIN).astype(np.int64)

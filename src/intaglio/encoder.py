@@ -98,17 +98,17 @@ class Encoder:
             alpha=self._alpha,
         )
 
-    def at(self, q: int, qmap: NDArray[np.int8] | None = None) -> bytes:
+    def at(self, q: int, qmap: NDArray[np.int8] | None = None, lift: float = 0.0) -> bytes:
         """The whole file at base step q. With `qmap`, offsets for each 64x64 block, q may leave 0..63: the sums are
         clipped, so that from a low or high enough base every block is at 0 or 63. Offsets for what the eye sees, where
-        the encoder adapts, come on top."""
+        the encoder adapts, come on top, and with them a lift of 0 .. 1 steps."""
         blocks = self.layout.padded.outwards(BLOCK)
         steps = np.full((blocks.height, blocks.width), q)
         q = min(max(q, 0), TOP)
         if qmap is not None:
             steps += qmap
         if self._busy is not None:
-            steps += adapt.offsets(self._busy, self._adaptive, q)
+            steps += adapt.offsets(self._busy, self._adaptive, q, lift)
         steps = np.clip(steps, 0, TOP)
         qmap = (steps - q).astype(np.int8)
         tiles = []
@@ -126,7 +126,8 @@ class Encoder:
         return self.frame(q, tiles, qmap)
 
     def within(self, limit: int, qmap: NDArray[np.int8] | None = None) -> bytes:
-        """The file of the largest step that has at most `limit` bytes, and room for switches where refining pays.
+        """The file of the largest step, or part of one where the encoder adapts, that has at most `limit` bytes, and
+        room for switches where refining pays.
         BadInput where no step is small enough."""
         if self.room:
             with contextlib.suppress(BadInput):  # there may be no room, but for the bare file
@@ -137,9 +138,9 @@ class Encoder:
         return self._largest(limit, qmap)
 
     def _largest(self, limit: int, qmap: NDArray[np.int8] | None) -> bytes:
-        if qmap is None:
-            return search.largest(self.at, limit)
-        return search.largest(lambda step: self.at(step, qmap), limit, -int(qmap.max()), TOP - int(qmap.min()))
+        low, high = (0, TOP) if qmap is None else (-int(qmap.max()), TOP - int(qmap.min()))
+        parts = 1 if self._busy is None else search.PARTS
+        return search.largest(lambda n: self.at(n // parts, qmap, n % parts / parts), limit, parts * low, parts * high)
 
     @property
     def room(self) -> int:

@@ -32,8 +32,9 @@ NOTHING = b"\0\0"  # the payload of a tile of which nothing is kept
 MEAN_UNIT = 16  # means, and decoded latents on the way, are whole sixteenths
 
 # Rate-distortion optimised quantisation, encoder only: a residual is rounded up only where the distortion it saves (in
-# squared steps) outweighs its bits / RD_WEIGHT, and never shifted by more than RD_CAP. Chosen on training photographs:
-# 2 to 5% less rate + lambda * distortion than plain rounding at every q (docs/log.md).
+# squared steps) outweighs its bits / RD_WEIGHT, and never shifted by more than RD_CAP. The released decoder and tables
+# have learnt on such latents (nn/prior.py); a lighter and a heavier weight gave less on training photographs, and to
+# decoders trained on plainly rounded ones it is worth next to nothing (docs/log.md).
 RD_WEIGHT, RD_CAP = 20.0, 0.3
 RD_LEVELS = 8  # magnitudes from here on are rounded plainly
 

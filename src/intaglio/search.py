@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import pictures
-from .container import BLOCK, MAX_PIXELS, MAX_Q
+from .container import BLOCK, MAX_PIXELS
 from .errors import BadInput
 from .tiles import Layout
 
 KEEP, STARVE = 8, -16  # q offsets of a block that is all white, all black: about +2 dB and a third of the bits
 
-TRIALS = 9  # files that a search writes at most: one without the mask, the lowest step, then halving 88 steps 7 times
+PARTS = 8  # of a step, where blocks can have steps of their own: a whole one is about 7% of the bytes
+TRIALS = 12  # files that a search writes at most: one without the mask, the lowest, then halving 8 * 88 parts 10 times
 
 
-def largest(encode: Callable[[int], bytes], limit: int, low: int = 0, high: int = MAX_Q) -> bytes:
+def largest(encode: Callable[[int], bytes], limit: int, low: int, high: int) -> bytes:
     """The file of the largest step in low..high that has at most `limit` bytes. BadInput, with the size of the lowest
     step, where that has more.
 
-    Sizes grow with the step, but for a few bytes in flat or minute pictures: there a step or two may be missed, and the
-    limit is kept all the same.
+    Sizes grow with the step, but for a few bytes in flat or minute pictures, and between the last part of a step and
+    the next: there a step or two may be missed, and the limit is kept all the same.
     """
     best = encode(low)
     if len(best) > limit:

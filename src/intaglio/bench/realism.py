@@ -3,8 +3,8 @@
     python -m intaglio.bench.realism PHOTOS [PHOTOS ...] [--model PACKAGE] [--realism 0,1] [--bpp 0.15,0.3,0.45]
         [--cache FILE] [--json OUT.json] [--every 4] [--no-vgg] [--tricks 0:2,60:4]
 
-For each picture and target rate: AVIF's file nearest to the target; intaglio's at the largest step that takes no more
-bytes than that one (its lowest where none does: counted), decoded at every realism; and AVIF's picture sharpened and
+For each picture and target rate: AVIF's file nearest to the target; intaglio's largest that takes no more
+bytes than that one (the lowest step's where none does: counted), decoded at every realism; and AVIF's picture sharpened and
 grained, which costs a viewer nothing: of the strengths tried the one with the lowest KID is reported, so the choice
 favours AVIF. FID and KID over 256-pixel patches in two shifted passes, KID between different pictures only (see
 metrics.distribution.Paired; the JSON has the plain estimate too); means of PSNR and VGG distance over pictures.
@@ -140,7 +140,7 @@ def avif_file(image: Image.Image, bpp: float, meter: Meter) -> bytes:
 
 
 def intaglio_file(image: Image.Image, limit: int, model: Package, threads: int) -> bytes:
-    """The file of the largest step with at most `limit` bytes, or of the lowest step."""
+    """The largest file with at most `limit` bytes, or that of the lowest step."""
     try:
         return codec.encode(image, target_bytes=limit, model=model, threads=threads)
     except BadInput:

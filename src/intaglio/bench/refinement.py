@@ -20,6 +20,7 @@ from PIL import Image
 
 from .. import codec as itg
 from .. import search
+from ..container import MAX_Q
 from ..errors import BadInput, IntaglioError
 from ..metrics import fidelity
 from ..package import Package, resolve
@@ -78,7 +79,7 @@ class Sheet:
             key, pixels = (package.plain, bpp, i), image.width * image.height
             encoder = itg.Encoder(load(image), engine, realism, key not in self._plain, lambda share: None)
             if key not in self._plain:
-                self._plain[key] = search.largest(encoder.at, int(bpp * pixels / 8))
+                self._plain[key] = search.largest(encoder.at, int(bpp * pixels / 8), 0, MAX_Q)
             plain = self._plain[key]
             refined = encoder.refined(plain)
             (before, ssim), (after, ssim_refined) = (self._fidelity(f, package, image) for f in (plain, refined))

@@ -71,7 +71,7 @@ class Realism1(Intaglio1):
     vgg: float = 1.5  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.6
     lattice: float = 0.5  # in grey levels squared
-    speckle: float = 4.0
+    speckle: float = 2.0
     fooling: float = 2.2  # at q = 0
     fade: float = 1.3  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
     kind: str = "hinge"
