@@ -3,8 +3,8 @@
     python -m intaglio.bench.realism PHOTOS [PHOTOS ...] [--model PACKAGE] [--realism 0,1] [--bpp 0.15,0.3,0.45]
         [--cache FILE] [--json OUT.json] [--every 4] [--no-vgg] [--tricks 0:2,60:4]
 
-For each picture and target rate: AVIF's file nearest to the target; intaglio's largest that takes no more
-bytes than that one (the lowest step's where none does: counted), decoded at every realism; and AVIF's picture sharpened and
+For each picture and target rate: AVIF's file nearest to the target; intaglio's largest that takes no more bytes than
+that one (the lowest step's where none does: counted), decoded at every realism; and AVIF's picture sharpened and
 grained, which costs a viewer nothing: of the strengths tried the one with the lowest KID is reported, so the choice
 favours AVIF. FID and KID over 256-pixel patches in two shifted passes, KID between different pictures only (see
 metrics.distribution.Paired; the JSON has the plain estimate too); means of PSNR and VGG distance over pictures.

@@ -81,7 +81,10 @@ class Pass(nn.Module):
 
 
 class Prior(nn.Module):
-    """All passes. `first` channels of the context of pass k: those below its end, as decoded by passes before k."""
+    """All passes. `first` channels of the context of pass k: those below its end, as decoded by passes before k.
+    optimised: residuals are rounded as files round them, by Gaussians' thresholds; else to the nearest."""
+
+    thresholds: Tensor | None
 
     def __init__(
         self, latents: int = 320, hyper: int = 64, width: int = 128, low: int = 64, blocks: int = 2,
