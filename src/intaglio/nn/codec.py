@@ -89,7 +89,7 @@ class Codec(nn.Module):
         self.analysis: Any = Analysis(own) if analysis is None else analysis
         self.hyper: Any = HyperAnalysis(own) if hyper is None else hyper
         self.prior = Prior(shape.latents, shape.hyper, shape.prior_width, shape.prior_low, shape.prior_blocks,
-                           optimised=analysis is None)
+                           optimised=analysis is None and delta is None)
         self.synthesis: Any = Synthesis(own) if synthesis is None else synthesis
         knots = torch.arange(KNOTS) * ((STEPS - 1) / (KNOTS - 1))
         if delta is None:
