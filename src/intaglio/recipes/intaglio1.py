@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..losses.masking import visibility
 from ..losses.rate import bits_per_pixel
 from ..nn.codec import STEPS, Codec, rate_weight
 from ..nn.transforms import Shape
@@ -41,9 +42,10 @@ def normaliser(out: Outputs) -> Tensor:
     return (out.extra["lambda"].mean((1, 2)) / SLOPE).rsqrt()
 
 
-def weighted_mse(out: Outputs) -> Tensor:
-    """lambda(q) MSE, lambda following the gain map where q varies inside a picture: (batch,)."""
-    error = (out.x_hat.float() - out.x).square().mean(1)
+def weighted_mse(out: Outputs, masking: float) -> Tensor:
+    """lambda(q) MSE, lambda following the gain map where q varies inside a picture, errors weighed by their
+    `visibility`: (batch,)."""
+    error = (out.x_hat.float() - out.x).square().mean(1) * visibility(out.x, masking)
     weight = out.extra["lambda"]
     if weight.shape[-1] > 1:
         weight = weight.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
@@ -59,6 +61,7 @@ class Intaglio1(Recipe):
     crop: int = 192
     batch: int = 8
     rate: float = 8e-4
+    masking: float = 0.25  # how much less an error weighs where the original is busy: `losses.masking`
     mixed: float = 0.1  # share of batches whose q varies by 64x64 block, as a gain map makes it
     release: str = "intaglio1-small"  # the name of the package
 
@@ -95,7 +98,7 @@ class Intaglio1(Recipe):
     def terms(self) -> list[Term]:
         return [
             Term("rate", lambda out: bits_per_pixel(out.bits, out.x.shape[2] * out.x.shape[3]), normaliser),
-            Term("mse", weighted_mse, normaliser),
+            Term("mse", lambda out: weighted_mse(out, self.masking), normaliser),
         ]
 
     @torch.no_grad()
@@ -132,7 +135,7 @@ class Decoder1(Intaglio1):
         return Outputs(x, x_hat, bits, latent, q.mean((1, 2)), extra={"lambda": rate_weight(q)})
 
     def terms(self) -> list[Term]:
-        return [Term("mse", weighted_mse, normaliser)]
+        return [Term("mse", lambda out: weighted_mse(out, self.masking), normaliser)]
 
     def compile(self, network: Codec) -> None:
         network.synthesis.compile()

@@ -144,7 +144,11 @@ class Realism1(Intaglio1):
 
     def terms(self) -> list[Term]:
         return [
-            Term("mse", weighted_mse, lambda out: normaliser(out) * (1 - (1 - self.kept) * dial(out))),
+            Term(
+                "mse",
+                lambda out: weighted_mse(out, self.masking),
+                lambda out: normaliser(out) * (1 - (1 - self.kept) * dial(out)),
+            ),
             Term("vgg", self._glimpsed, lambda out: self.vgg * dial(out)),
             Term("mobilenet", self._mobilenet_distance, lambda out: self.mobilenet * dial(out)),
             Term("lattice", lambda out: lattice(out.x_hat, out.x), lambda out: self.lattice * dial(out)),
