@@ -43,7 +43,7 @@ def test_latents_lie_around_the_priors_mean_as_every_system_says():
     """Not on multiples of Delta, where papers put them: (round(y / Delta - m) + m) Delta, m in sixteenths."""
     delta, latents = 4.0, 16
     network = Codec(Shape(width=192, latents=latents, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1),
-                          synthesis_blocks=(1, 1)), delta=(delta, delta)).eval()  # fmt: skip
+                          synthesis_blocks=(1, 1)), delta=(delta, delta), rounding="nearest").eval()  # fmt: skip
     with torch.no_grad():
         for name, weight in network.prior.named_parameters():
             if name.endswith("mean.bias"):

@@ -54,7 +54,7 @@ class TileCoder:
         self.gains: NDArray[np.float32] = tables["gains"]
         self.hyper_index: NDArray[np.uint8] = tables["hyper_index"]
         self.thresholds = rounding_thresholds(runtime.tables)
-        if card.get("rounding") == "nearest":  # of systems that are to be what their papers say
+        if card.get("rounding") == "nearest":  # a system that is to be what its paper says
             self.thresholds = np.full_like(self.thresholds, 0.5)
 
     def gain(self, q: NDArray[np.integer]) -> NDArray[np.float32]:

@@ -69,7 +69,8 @@ class Codec(nn.Module):
     q = 0 and at q = 63, log-spaced between them, where papers write round(y / Delta) Delta; what is decoded is
     (round(y / Delta - m) + m) Delta, with m the prior's mean in sixteenths. Two equal ones make a model of one rate,
     whose every part is blind to q. levels: 0, or the L of a finite alphabet: symbols are the integers
-    -(L - 1) / 2 .. (L - 1) / 2, their means 0, and quantisation is `finite.soft_to_hard`.
+    -(L - 1) / 2 .. (L - 1) / 2, their means 0, and quantisation is `finite.soft_to_hard`. rounding: "optimised", as the
+    released model's files are written, or "nearest", as papers have it (`latents.rounding_thresholds`).
     """
 
     def __init__(
@@ -80,16 +81,17 @@ class Codec(nn.Module):
         synthesis: nn.Module | None = None,
         delta: tuple[float, float] | None = None,
         levels: int = 0,
+        rounding: str = "optimised",
     ):
         super().__init__()
-        self.shape, self.levels = shape, levels
+        self.shape, self.levels, self.rounding = shape, levels, rounding
         self.one_rate = delta is not None and delta[0] == delta[1]
         own: Any = shape  # the released transforms need a `Shape`
         # Any: modules of many kinds, with attributes that nn.Module does not promise
         self.analysis: Any = Analysis(own) if analysis is None else analysis
         self.hyper: Any = HyperAnalysis(own) if hyper is None else hyper
         self.prior = Prior(shape.latents, shape.hyper, shape.prior_width, shape.prior_low, shape.prior_blocks,
-                           optimised=analysis is None and delta is None)
+                           optimised=rounding == "optimised")
         self.synthesis: Any = Synthesis(own) if synthesis is None else synthesis
         knots = torch.arange(KNOTS) * ((STEPS - 1) / (KNOTS - 1))
         if delta is None:

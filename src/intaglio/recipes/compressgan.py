@@ -60,6 +60,7 @@ class CompressGAN(Paper):
             HyperEncoder(m, n, n),
             Decoder(self.width, m, self.rise),
             self.delta,
+            rounding="nearest",
         )
 
     def reconstruction(self) -> nn.Module:

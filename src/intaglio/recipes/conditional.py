@@ -38,6 +38,7 @@ class Conditional(CompressGAN):
             HyperEncoder(m, n, n),
             ConditionalDecoder(self.width, m, self.rise),
             self.delta,
+            rounding="nearest",
         )
 
     def told(self, out: Outputs) -> Tensor:

@@ -70,6 +70,7 @@ class ExtremeGC(Paper):
             Generator(self.width, c, self.blocks, self.norm, "relu", self.noise),
             self.delta,
             self.levels,
+            rounding="nearest",
         )
 
     def crops(self, photographs: Photographs, draws: Draws, size: int = 0) -> Tensor:

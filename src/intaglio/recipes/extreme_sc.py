@@ -102,6 +102,7 @@ class ExtremeSC(Paper):
         return Codec(
             self.sizes(m, n), Encoder(self.width, m, self.norm), HyperEncoder(m, n, self.scaled(320)),
             SelectiveGenerator(self.width, m, self.classes, self.blocks, self.norm), self.delta, self.levels,
+            rounding="nearest",
         )
 
     def start(self, network: Any, photographs: Photographs, seed: int) -> None:

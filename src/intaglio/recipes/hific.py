@@ -67,6 +67,7 @@ class HiFiC(Paper):
             HyperEncoder(m, n, n),
             Generator(self.width, m, self.blocks, self.norm),
             self.delta,
+            rounding="nearest",
         )
 
     @cached_property

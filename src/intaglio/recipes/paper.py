@@ -109,6 +109,4 @@ class Paper(Recipe):
 
     def package(self, network: Any, photographs: Photographs, training: dict, pictures: int) -> Package:
         recipe = {"name": self.name, "paper": self.paper, "width": self.width}
-        package = release.package(network, self.name, photographs, pictures, training, LIMITS, recipe)
-        package.card["rounding"] = "nearest"  # the encoder's own thresholds would lower the rates that papers state
-        return package
+        return release.package(network, self.name, photographs, pictures, training, LIMITS, recipe)

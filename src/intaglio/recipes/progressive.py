@@ -39,7 +39,8 @@ class Progressive(CompressGAN):
     def network(self) -> Codec:
         m, n = self.scaled(self.latents), self.scaled(self.hyper)
         return Codec(
-            self.sizes(m, n), Encoder(self.width, m), HyperEncoder(m, n, n), Decoder(self.width, m), self.delta
+            self.sizes(m, n), Encoder(self.width, m), HyperEncoder(m, n, n), Decoder(self.width, m), self.delta,
+            rounding="nearest",
         )
 
     def level(self, share: float) -> float:

@@ -229,6 +229,8 @@ def export(codec: Codec, card: dict, tables: entropy.Tables | None = None) -> Pa
     }
     if classes(codec):
         card["labels"] = classes(codec)
+    if codec.rounding != "optimised":
+        card["rounding"] = codec.rounding
     if codec.levels:
         card["levels"] = codec.levels
         hyper_index += SCALES  # behind the alphabet's tables, see `finite_tables`
