@@ -46,7 +46,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Codec]:
 def test_only_the_dial_learns(trained: tuple[Codec, Codec]) -> None:
     before, after = (network.state_dict() for network in trained)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved and all(name.startswith("synthesis.filter.") and ".dial_" in name for name in moved)
+    assert all(name.startswith("synthesis.") and ".dial_" in name for name in moved)
+    for part in ("up", "stage8.0.project", "out", "filter.leave"):
+        assert f"synthesis.{part}.dial_bias" in moved
+
+    def names(dialled: str) -> set[str]:
+        chosen = set(map(id, dataclasses.replace(realism1.small, dialled=dialled).trainable(trained[0])))
+        return {name for name, parameter in trained[0].named_parameters() if id(parameter) in chosen}
+
+    assert moved <= names("") and {name for name in names("") if ".filter." in name} == names("filter")
 
 
 @torch.no_grad()

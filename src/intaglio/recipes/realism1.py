@@ -1,20 +1,20 @@
 """Stage 2 of the released model: the realism dial.
 
 Only the dial learns: what is added, in proportion to the realism r, to the weights of the synthesis (`nn.transforms.
-Dialled`), and of those only to its in-loop filter's. The encoder, the prior and the decoder at r = 0 stay as stage 1
-left them: a file is the same bytes whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is
-drawn once a batch: 1 in two of three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
+Dialled`). The encoder, the prior and the decoder at r = 0 stay as stage 1 left them: a file is the same bytes whatever
+its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a batch: 1 in two of three, else
+evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
-    (1 - r + kept r) MSE  +  r (a VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice + e speckle)
+    MSE  +  r (a VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice + e speckle)
 
 The dial is a path through the space of networks, trained all along it, and not a blend of two pictures.
 
-Why the filter alone: a dial on the layers at 1/8, which print 8x8 pixels from one place, learns in the time of a small
-machine to draw dots, the same in every square of flat places and coloured along hard edges (docs/log.md). The filter's
-few weights are the same for every second pixel. The lattice term (`losses.lattice`) holds down what dots remain, the
-speckle term (`losses.speckle`) those that repeat nowhere, and the critic sees luma alone. It judges patches at several
-scales, shown local contrast and told the latent, and learns alone first (`head_start`). Other architectures and
-normalisations at the same budget: `runs/ablate.sh`, docs/log.md.
+The whole synthesis has a dial, the layers at 1/8 too, which print 8x8 pixels from one place and so may learn to draw
+the same dots into every square of flat places: the lattice term (`losses.lattice`) holds those down, the speckle term
+(`losses.speckle`) dots that repeat nowhere, and the squared error, which counts most on smooth ground
+(`losses.masking`), holds colours and contrast. The critic is a few small heads on the features of MobileNetV2 (Sauer et
+al. 2021), told the latent; it sees luma, and learns alone first (`head_start`). Other architectures and normalisations
+at the same budget, and a dial on the filter alone: `runs/ablate.sh`, docs/log.md.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..losses.mobilenet import MobileNetDistance
 from ..losses.speckle import speckle
 from ..losses.vgg import VGGDistance
 from ..nn.codec import STEPS, Codec, rate_weight
-from ..nn.discriminators.multiscale import MultiScale
+from ..nn.discriminators.projected import Projected
 from ..package import Package
 from ..train import release
 from ..train.data import Photographs
@@ -42,9 +42,9 @@ from ..train.recipe import Opponent, Outputs, Term
 from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
 
 
-def multiscale(latents: int) -> MultiScale:
-    """The released discriminator: patches at several scales, told the latent."""
-    return MultiScale(width=32, latents=latents)
+def projected(latents: int) -> Projected:
+    """The released discriminator: heads on the features of MobileNetV2, told the latent."""
+    return Projected(latents=latents)
 
 
 def luma(x: Tensor) -> Tensor:
@@ -66,16 +66,15 @@ class Realism1(Intaglio1):
     crop: int = 128
     batch: int = 6
     rate: float = 1e-3
-    dialled: str = "filter"  # the part of the synthesis whose dial learns; "" for all of it
-    kept: float = 0.25  # share of the MSE's weight that is left at r = 1
-    vgg: float = 1.5  # weights at r = 1, of losses that are relative to the features' own energy
+    dialled: str = ""  # the part of the synthesis whose dial learns, such as "filter"; "" for all of it
+    vgg: float = 2.5  # weights at r = 1, of losses that are relative to the features' own energy
     mobilenet: float = 0.6
-    lattice: float = 0.5  # in grey levels squared
-    speckle: float = 2.0
-    fooling: float = 2.2  # at q = 0
+    lattice: float = 1.0  # in grey levels squared
+    speckle: float = 3.0
+    fooling: float = 2.0  # at q = 0
     fade: float = 1.3  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
     kind: str = "hinge"
-    critic: Callable[[int], nn.Module] = multiscale  # from the channels of the latent
+    critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
     glimpses: int = 4  # pictures of a batch that VGG sees
     glimpse: int = 80  # side of the part of them that it sees, pixels
     critic_rate: float = 5e-4
@@ -144,11 +143,7 @@ class Realism1(Intaglio1):
 
     def terms(self) -> list[Term]:
         return [
-            Term(
-                "mse",
-                lambda out: weighted_mse(out, self.masking),
-                lambda out: normaliser(out) * (1 - (1 - self.kept) * dial(out)),
-            ),
+            Term("mse", lambda out: weighted_mse(out, self.masking), normaliser),
             Term("vgg", self._glimpsed, lambda out: self.vgg * dial(out)),
             Term("mobilenet", self._mobilenet_distance, lambda out: self.mobilenet * dial(out)),
             Term("lattice", lambda out: lattice(out.x_hat, out.x), lambda out: self.lattice * dial(out)),

@@ -61,21 +61,21 @@ def _judged_by(kind: Callable[..., torch.nn.Module], **options: object) -> reali
 
 # name: (group, recipe)
 ROWS: dict[str, tuple[str, intaglio1.Intaglio1]] = {
-    "realism": ("released", REALISM),  # a multi-scale discriminator, spectral normalisation, hinge, a head start
+    "realism": ("released", REALISM),  # heads on MobileNetV2, spectral normalisation, hinge, a dial on all of it
     "fidelity": ("released", FIDELITY),  # the KLT start, two blocks each, the filter
     "patch": ("discriminator", _judged_by(Patch, width=32)),
     "patch-pixels": ("discriminator", _judged_by(Patch, width=32, detail=False)),
-    "projected": ("discriminator", _judged_by(Projected)),
+    "multi-scale": ("discriminator", _judged_by(MultiScale, width=32)),
     "global-local": ("discriminator", _judged_by(GlobalLocal, width=32)),
     "u-net": ("discriminator", _judged_by(UNet, width=16)),
     "none": ("discriminator", dataclasses.replace(REALISM, fooling=0.0)),
-    "no-norm": ("normalisation", _judged_by(MultiScale, width=32, norm="none")),
+    "no-norm": ("normalisation", _judged_by(Projected, norm="none")),
     **{f"patch-{norm}": ("normalisation", _judged_by(Patch, width=32, norm=norm))
        for norm in ("batch", "instance", "channel", "layer", "none")},
     "non-saturating": ("strategy", dataclasses.replace(REALISM, kind="non-saturating")),
     "lsgan": ("strategy", dataclasses.replace(REALISM, kind="lsgan")),
     "no-head-start": ("strategy", dataclasses.replace(REALISM, head_start=0)),
-    "whole-dial": ("strategy", dataclasses.replace(REALISM, dialled="")),
+    "filter-dial": ("strategy", dataclasses.replace(REALISM, dialled="filter")),
     "no-perceptual": ("strategy", dataclasses.replace(REALISM, vgg=0.0, mobilenet=0.0)),
     "no-speckle": ("strategy", dataclasses.replace(REALISM, speckle=0.0)),
     "random-start": ("generator", RandomStart(**{**vars(FIDELITY), "name": "random-start"})),
