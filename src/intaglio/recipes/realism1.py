@@ -71,7 +71,7 @@ class Realism1(Intaglio1):
     mobilenet: float = 0.6
     lattice: float = 1.0  # in grey levels squared
     speckle: float = 3.0
-    fooling: float = 2.0  # at q = 0
+    fooling: float = 3.0  # at q = 0
     fade: float = 1.3  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
