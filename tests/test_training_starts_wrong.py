@@ -48,13 +48,13 @@ def test_klt_start_reconstructs_as_the_linear_transform_does(photos):
 
 
 def test_steps_train_and_train_the_same_twice(photos, tmp_path):
-    def run():
-        trainer = Trainer(Tiny(fooling=0), photos, Options(tmp_path, steps=25))
-        return [trainer.step(0.0)[1]["loss"].item() for _ in range(25)]
+    def run(steps):
+        trainer = Trainer(Tiny(fooling=0), photos, Options(tmp_path, steps=steps))
+        return [trainer.step(0.0)[1]["loss"].item() for _ in range(steps)]
 
-    first = run()
-    assert np.mean(first[-8:]) < 0.9 * np.mean(first[:8])
-    assert first == run()
+    first = run(60)
+    assert np.mean(first[-20:]) < 0.9 * np.mean(first[:20]), "0.74 to 0.81 with three seeds: every step has other crops"
+    assert first[:20] == run(20)
 
 
 def test_gradients_reach_every_weight(photos):
