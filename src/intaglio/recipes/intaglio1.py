@@ -8,8 +8,9 @@ photograph's linear transform (256 keep 41.5, 192 keep 37.4, mean over Kodak), s
 the highest rates.
 
 Stage 1, fidelity: (bits per pixel + lambda(q) MSE) / sqrt(lambda(q)), q drawn evenly from 0..63 for each picture. Both
-terms of the bracket grow about as sqrt(lambda), so every rate weighs alike. Stage 1b goes on
-with the decoder alone. Stage 2, realism (`realism1.py`), starts from that.
+terms of the bracket grow about as sqrt(lambda), so every rate weighs alike. In the MSE errors weigh the less the busier
+the original is around them (`losses.masking`). Stage 1b goes on with the decoder alone. Stage 2,
+realism (`realism1.py`), starts from that.
 """
 
 from __future__ import annotations
