@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .luma import luma
+
 WINDOW = 7  # pixels along a side of what a variance is taken of
 FLOOR = 10.0  # grey levels squared: quieter than that is as good as flat
 USUAL = 60.0  # grey levels squared: the variance at which an error weighs 1
@@ -22,7 +24,7 @@ def visibility(x: Tensor, strength: float) -> Tensor:
     """
     if not strength:
         return torch.ones_like(x[:, 0], dtype=torch.float32)
-    grey = (x.float() * x.new_tensor([0.299, 0.587, 0.114])[:, None, None].float()).sum(1, keepdim=True)
+    grey = luma(x)
     grey = grey - grey.mean((2, 3), keepdim=True)  # squares stay small, so their difference is exact enough
     variance = (F.avg_pool2d(grey.square(), WINDOW, 1) - F.avg_pool2d(grey, WINDOW, 1).square()).clamp_min(0)
     quietest = -F.max_pool2d(F.pad(-variance, [WINDOW - 1] * 4, value=float("-inf")), WINDOW, 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from .luma import luma
+
 FINE = 5  # pixels along a side of the mean that fine detail is the difference from
 AROUND = 7  # pixels along a side of what an energy is taken of
 NOISE = 2.0  # grey levels squared: the energy of fine detail beside which as much again counts half
@@ -26,6 +28,5 @@ def speckle(x_hat: Tensor, x: Tensor) -> Tensor:
     as there is no more of it; dots on smooth ground, which adversarial losses leave beside hard edges, cost the more
     the smoother it is. (Liang et al. 2022, "Details or artifacts", tell them by the error's local variance instead.)
     """
-    grey = x.new_tensor([0.299, 0.587, 0.114])[:, None, None].float()
-    e_hat, e = (_energy((p.float() * grey).sum(1, keepdim=True)) for p in (x_hat, x))
+    e_hat, e = _energy(luma(x_hat)), _energy(luma(x))
     return (F.relu(e_hat - e) / (e + NOISE)).mean((1, 2, 3))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -81,7 +81,7 @@ class Codec(nn.Module):
         synthesis: nn.Module | None = None,
         delta: tuple[float, float] | None = None,
         levels: int = 0,
-        rounding: str = "optimised",
+        rounding: Literal["optimised", "nearest"] = "optimised",
     ):
         super().__init__()
         self.shape, self.levels, self.rounding = shape, levels, rounding

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from ..losses.lattice import lattice
+from ..losses.luma import luma
 from ..losses.mobilenet import MobileNetDistance
 from ..losses.speckle import speckle
 from ..losses.vgg import VGGDistance
@@ -45,11 +46,6 @@ from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
 def projected(latents: int) -> Projected:
     """The released discriminator: heads on the features of MobileNetV2, told the latent."""
     return Projected(latents=latents)
-
-
-def luma(x: Tensor) -> Tensor:
-    """Luma (BT.601) in three equal channels: a critic that sees colours asks for coloured dots along hard edges."""
-    return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True).expand_as(x)
 
 
 def dial(out: Outputs) -> Tensor:
@@ -122,8 +118,9 @@ class Realism1(Intaglio1):
         return out.x[:, :, top:, left:], out.x_hat[:, :, top:, left:]
 
     def _judged(self, out: Outputs) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Luma in three equal channels: a critic that sees colours asks for coloured dots along hard edges."""
         x, x_hat = self._shifted(out)
-        return luma(x), luma(x_hat), out.latent
+        return luma(x).expand_as(x), luma(x_hat).expand_as(x_hat), out.latent
 
     def _mobilenet_distance(self, out: Outputs) -> Tensor:
         x, x_hat = self._shifted(out)
