@@ -11,6 +11,7 @@ from intaglio import pictures
 from intaglio.latents import TileCoder, positions
 from intaglio.nn.prior import SCALES, Prior, sigma
 from intaglio.package import resolve
+from intaglio.recipes import NAMES, recipe
 from intaglio.runtime import Runtime
 from intaglio.train import warm
 
@@ -45,3 +46,12 @@ def test_residuals_go_up_only_where_it_is_worth_their_bits() -> None:
     values = torch.tensor([0.55, -0.65, 0.65, 3.49, -3.51])
     assert sigma(index[0]) < 0.4 and prior._rounded(values, index).tolist() == [0, -1, 1, 3, -4]
     assert Prior(8, 4, 8, 4)._rounded(values, index).tolist() == [1, -1, 1, 3, -4]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_papers_round_to_the_nearest_and_ours_where_it_is_worth_the_bits(name: str) -> None:
+    ours = name.startswith("intaglio1")
+    with torch.device("cpu" if ours else "meta"):  # the papers' widths would take gigabytes
+        network = recipe(name).network()
+    assert network.rounding == ("optimised" if ours else "nearest")
+    assert (network.prior.thresholds is not None) == ours
