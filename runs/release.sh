@@ -2,11 +2,12 @@
 # The released model, from photographs to package, in legs that end inside a time box:
 #   fidelity   rate + lambda(q) MSE at every q          -> OUT/fidelity
 #   decoder    MSE by the synthesis alone, same bytes   -> OUT/decoder
+#   perceptual rate + MSE + VGG distance at every q     -> OUT/perceptual
 #   realism    the dial, from the same bytes            -> OUT/realism (and OUT/NAME.itgm, completed)
 #
 #   runs/release.sh [options] PHOTOS OUT
 #     --size small|full      which network [small]
-#     --leg fidelity|decoder|realism|all                                  [all]
+#     --leg fidelity|decoder|perceptual|realism|all                       [all]
 #     --minutes N            time box of each leg, export and all [24]
 #     --warm FILE            package or checkpoint that the first leg starts from [the KLT]
 #     --sources CSV          a row a photograph with a column `licence`, for the card
@@ -15,11 +16,11 @@
 #     -- OPTIONS             passed on to `intaglio train` (--device cuda --bfloat16 --compile, ...); --resume goes on
 #                            with the legs that have begun, and begins the others
 #
-# The realism leg needs the frozen backbones' weights: name their folder in INTAGLIO_WEIGHTS.
+# The perceptual and realism legs need the frozen backbones' weights: name their folder in INTAGLIO_WEIGHTS.
 # On several GPUs: INTAGLIO="torchrun --nproc-per-node 8 -m intaglio" runs/release.sh ...
 set -euo pipefail
 size=small leg=all minutes=24 warm= sources= pieces= rehearse= more=()
-usage() { sed -n '2,19s/^# \{0,1\}//p' "$0"; exit "$1"; }
+usage() { sed -n '2,20s/^# \{0,1\}//p' "$0"; exit "$1"; }
 positional=()
 while (($#)); do
   case $1 in
@@ -40,8 +41,8 @@ done
 photos=${positional[0]} out=${positional[1]}
 case $size in small) name=intaglio1-small ;; full) name=intaglio1 ;; *) echo "$0: --size small or full" >&2; exit 2 ;; esac
 case $leg in
-  fidelity | decoder | realism | all) ;;
-  *) echo "$0: --leg fidelity, decoder, realism or all" >&2; exit 2 ;;
+  fidelity | decoder | perceptual | realism | all) ;;
+  *) echo "$0: --leg fidelity, decoder, perceptual, realism or all" >&2; exit 2 ;;
 esac
 python=${PYTHON:-python}
 intaglio=${INTAGLIO:-$python -m intaglio}
@@ -68,14 +69,17 @@ if [[ $leg == fidelity || $leg == all ]]; then
   train "$name" "$out/fidelity" ${warm:+--warm "$warm"}
   last=$out/fidelity
 fi
+warmed() { if [[ $leg == "$1" && $warm ]]; then echo "$warm"; else echo "$out/$2/last.pt"; fi; } # LEG LEG-BEFORE
 if [[ $leg == decoder || $leg == all ]]; then
-  if [[ $leg == decoder && $warm ]]; then start=$warm; else start=$out/fidelity/last.pt; fi
-  train "$name-decoder" "$out/decoder" --warm "$start"
+  train "$name-decoder" "$out/decoder" --warm "$(warmed decoder fidelity)"
   last=$out/decoder
 fi
+if [[ $leg == perceptual || $leg == all ]]; then
+  train "$name-perceptual" "$out/perceptual" --warm "$(warmed perceptual decoder)"
+  last=$out/perceptual
+fi
 if [[ $leg == realism || $leg == all ]]; then
-  if [[ $leg == realism && $warm ]]; then start=$warm; else start=$out/decoder/last.pt; fi
-  train "$name-realism" "$out/realism" --warm "$start"
+  train "$name-realism" "$out/realism" --warm "$(warmed realism perceptual)"
   last=$out/realism
 fi
 cp "$last"/*.itgm "$out/$name.itgm"

@@ -41,15 +41,17 @@ def script(tmp_path):
 def test_the_legs_in_their_order(script, tmp_path):
     done, calls = script("release.sh", "--minutes", "3", "--size", "full", "PHOTOS", tmp_path / "o", "--", "--compile")
     assert done.returncode == 0, done.stderr
-    assert calls[:3] == [
+    assert calls[:4] == [
         f"train intaglio1 --data PHOTOS --out {tmp_path}/o/fidelity --minutes 3 --compile",
         f"train intaglio1-decoder --data PHOTOS --out {tmp_path}/o/decoder --minutes 3"
         f" --warm {tmp_path}/o/fidelity/last.pt --compile",
-        f"train intaglio1-realism --data PHOTOS --out {tmp_path}/o/realism --minutes 3"
+        f"train intaglio1-perceptual --data PHOTOS --out {tmp_path}/o/perceptual --minutes 3"
         f" --warm {tmp_path}/o/decoder/last.pt --compile",
+        f"train intaglio1-realism --data PHOTOS --out {tmp_path}/o/realism --minutes 3"
+        f" --warm {tmp_path}/o/perceptual/last.pt --compile",
     ]
-    assert calls[3].startswith(f"-m intaglio.train.release {tmp_path}/o/intaglio1.itgm --note")
-    assert done.stdout.splitlines()[-1] == f"{tmp_path}/o/intaglio1.itgm" and len(calls) == 4
+    assert calls[4].startswith(f"-m intaglio.train.release {tmp_path}/o/intaglio1.itgm --note")
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/o/intaglio1.itgm" and len(calls) == 5
 
 
 def test_one_leg_from_a_warm_start_cut_into_pieces(script, tmp_path):

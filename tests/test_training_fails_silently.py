@@ -174,5 +174,6 @@ def test_zoomed_crops_are_shrunk_and_stay_in_range(tmp_path):
     small = photographs.crops(Draws(0, 3, 8), 64, zoom=3.0, colour=0.1)
     assert small.shape == plain.shape and small.min() >= 0 and small.max() <= 255
     assert small.std() < 0.8 * plain.std(), "shrinking averages neighbours"
+    assert photographs.crops(Draws(0, 4, 2), 192, zoom=3.0).shape == (2, 3, 192, 192), "no photograph is that large"
     with pytest.raises(BadInput, match="crop of 256"):
         photographs.crops(Draws(0, 0, 1), 256)

@@ -5,7 +5,7 @@ Dialled`). The encoder, the prior and the decoder at r = 0 stay as stage 1 left 
 its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a batch: 1 in two of three, else
 evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
-    MSE  +  r (a VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice + e speckle)
+    MSE  +  r (a(q) VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice + e speckle)
 
 The dial is a path through the space of networks, trained all along it, and not a blend of two pictures.
 
@@ -31,7 +31,6 @@ from ..losses.lattice import lattice
 from ..losses.luma import luma
 from ..losses.mobilenet import MobileNetDistance
 from ..losses.speckle import speckle
-from ..losses.vgg import VGGDistance
 from ..nn.codec import STEPS, Codec, rate_weight
 from ..nn.discriminators.projected import Projected
 from ..package import Package
@@ -40,7 +39,8 @@ from ..train.data import Photographs
 from ..train.draws import Draws
 from ..train.game import Game
 from ..train.recipe import Opponent, Outputs, Term
-from .intaglio1 import FULL, Intaglio1, normaliser, weighted_mse
+from .intaglio1 import FULL, normaliser, weighted_mse
+from .perceptual1 import Perceptual1
 
 
 def projected(latents: int) -> Projected:
@@ -55,7 +55,7 @@ def dial(out: Outputs) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Realism1(Intaglio1):
+class Realism1(Perceptual1):
     """Stage 2, realism: the synthesis learns to print at every position of the dial, from the same bytes."""
 
     name: str = "intaglio1-small-realism"
@@ -63,22 +63,17 @@ class Realism1(Intaglio1):
     batch: int = 6
     rate: float = 1e-3
     dialled: str = ""  # the part of the synthesis whose dial learns, such as "filter"; "" for all of it
-    vgg: float = 2.5  # weights at r = 1, of losses that are relative to the features' own energy
+    vgg: float = 1.4  # weights at r = 1, of losses that are relative to the features' own energy
+    rise: float = 2.0
     mobilenet: float = 0.6
     lattice: float = 1.0  # in grey levels squared
     speckle: float = 3.0
     fooling: float = 3.0  # at q = 0
-    fade: float = 1.3  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
+    fade: float = 2.0  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
-    glimpses: int = 4  # pictures of a batch that VGG sees
-    glimpse: int = 80  # side of the part of them that it sees, pixels
     critic_rate: float = 5e-4
     head_start: int = 100
-
-    @cached_property
-    def _vgg(self) -> VGGDistance:
-        return VGGDistance(convolutions=7, kind="unit")
 
     @cached_property
     def _mobilenet(self) -> MobileNetDistance:
@@ -130,18 +125,10 @@ class Realism1(Intaglio1):
         assert out.q is not None
         return self.fooling * torch.exp(-self.fade / (STEPS - 1) * out.q) * dial(out)
 
-    def _glimpsed(self, out: Outputs) -> Tensor:
-        """The VGG distance of a part of the first few pictures; 0 for the others, more for those, so the mean holds."""
-        n, side = min(self.glimpses, len(out.x)), self.glimpse
-        top, left = (out.extra["corner"][0] * (out.x.shape[2] - side + 1)).long().tolist()
-        parts = [p[:n, :, top : top + side, left : left + side] for p in (out.x_hat, out.x)]
-        seen = self._vgg(*parts) * (len(out.x) / n)
-        return torch.cat([seen, seen.new_zeros(len(out.x) - n)])
-
     def terms(self) -> list[Term]:
         return [
             Term("mse", lambda out: weighted_mse(out, self.masking), normaliser),
-            Term("vgg", self._glimpsed, lambda out: self.vgg * dial(out)),
+            Term("vgg", self._glimpsed, lambda out: self._vgg_weight(out) * dial(out)),
             Term("mobilenet", self._mobilenet_distance, lambda out: self.mobilenet * dial(out)),
             Term("lattice", lambda out: lattice(out.x_hat, out.x), lambda out: self.lattice * dial(out)),
             Term("speckle", lambda out: speckle(out.x_hat, out.x), lambda out: self.speckle * dial(out)),

@@ -140,11 +140,11 @@ class Photographs:
         """Random crops (batch, 3, size, size) on the 0..255 scale, float32, flipped left to right half the time.
 
         Pictures are drawn in proportion to their area, so every pixel is seen equally often. `zoom`: crops are up to so
-        many times larger, then shrunk (one factor a batch): finer detail than the photographs' own, and no trace of
-        their compression. `colour`: brightness and every channel vary by up to this share. `labels`: the label of every
-        pixel is the fourth channel, where the pack is `labelled`.
+        many times larger, as far as the largest photograph goes, then shrunk (one factor a batch): finer detail than
+        the photographs' own, and no trace of their compression. `colour`: brightness and every channel vary by up to
+        this share. `labels`: the label of every pixel is the fourth channel, where the pack is `labelled`.
         """
-        cut = round(size * zoom ** draws.shared()) if zoom > 1 else size
+        cut = max(size, min(round(size * zoom ** draws.shared()), self.largest_crop())) if zoom > 1 else size
         fitting = self.entries[self.entries[:, 1:].amin(1) >= cut]
         if not len(fitting):
             raise BadInput(f"no photograph is as large as a crop of {cut} x {cut}; train with smaller crops (--crop)")

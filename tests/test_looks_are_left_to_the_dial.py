@@ -1,0 +1,59 @@
+"""The perceptual stage must teach encoder, prior and decoder alike, at every rate, and leave the dial where it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_recipe import TINY
+
+from intaglio.nn.codec import Codec
+from intaglio.recipes import perceptual1, realism1
+from intaglio.train import checkpoint
+from intaglio.train.data import Photographs, pack
+from intaglio.train.loop import Options, Trainer
+from intaglio.train.recipe import Outputs
+
+RECIPE = dataclasses.replace(perceptual1.small, shape=TINY, crop=64, batch=4, glimpses=2, glimpse=32, warm_up=1)
+
+
+def outputs(q: float) -> Outputs:
+    x = torch.zeros(2, 3, 64, 64)
+    return Outputs(x, x, torch.zeros(2), q=torch.full((2,), q), realism=torch.tensor([0.0, 0.5]))
+
+
+def test_the_weight_grows_with_the_rate_as_written() -> None:
+    low, high = (perceptual1.small._vgg_weight(outputs(q)) for q in (0.0, 63.0))
+    assert low.tolist() == pytest.approx([0.4, 0.4])
+    assert high.tolist() == pytest.approx([0.4 * np.exp(2.5)] * 2, rel=1e-6)
+
+
+def test_the_dial_weighs_what_vgg_sees_by_its_position() -> None:
+    term = next(t for t in realism1.small.terms() if t.name == "vgg")
+    assert callable(term.weight)
+    assert term.weight(outputs(63.0)).tolist() == pytest.approx([0, 0.5 * 1.4 * np.exp(2.0)], rel=1e-6)
+
+
+@pytest.mark.skipif("INTAGLIO_WEIGHTS" not in os.environ, reason="VGG's weights: set INTAGLIO_WEIGHTS")
+def test_all_but_the_dial_learns_what_vgg_sees(tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    Image.fromarray(pixels).resize((192, 192)).save(tmp_path / "photographs" / "noise.png")
+    pack(tmp_path / "photographs", tmp_path / "pack")
+    torch.manual_seed(0)
+    before = Codec(TINY)
+    state = {"network": before.state_dict(), "ema": before.state_dict(), "step": 0, "pixels": 0, "training": {}}
+    checkpoint.save(tmp_path / "before.pt", state)
+    trainer = Trainer(RECIPE, Photographs(tmp_path / "pack"), Options(tmp_path, steps=3, warm=tmp_path / "before.pt"))
+    for n in range(3):
+        _, logs = trainer.step(n / 3)
+    assert logs["term/vgg"] > 0 and logs["term/rate"] > 0 and logs["term/mse"] > 0
+    after = trainer.network.state_dict()
+    moved = {name for name, value in before.state_dict().items() if not torch.equal(value, after[name])}
+    assert {name.split(".")[0] for name in moved} >= {"analysis", "hyper", "prior", "synthesis", "log_gain"}
+    assert not any(".dial_" in name for name in moved)
