@@ -113,7 +113,7 @@ def test_what_cannot_be_set_is_told(word: str, told: str) -> None:
 
 @pytest.mark.parametrize(("recipe", "word"), [
     ("compressgan", "gamma=1"), ("compressgan", "kind=nonsense"), ("hific-mi", "perceptual=nonsense"),
-    ("compressgan", "rise=nonsense"), ("compressgan", "delta=0,0"),
+    ("compressgan", "rise=nonsense"), ("compressgan", "delta=0,0"), ("compressgan", "latents=0"),
     ("intaglio1-small", "shape=1"), ("hific-xgb", "rounds=3"), ("hific-knn", "rounds=3"),
 ])  # fmt: skip
 def test_nonsense_on_the_command_line_is_a_sentence(

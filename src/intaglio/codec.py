@@ -64,7 +64,7 @@ def encode(
     image: a path, a binary file, a Pillow image, or a uint8 array (H, W) or (H, W, 1..4).
     Rate, at most one of: quality 0..100 (default 50), target_bpp (bits of the whole file for each pixel, > 0) or
     target_bytes (of the whole file); a target is never exceeded, and met from below by the largest step that fits,
-    to about 1% where tune is "eye" (some blocks are a step finer then), else to about 7%.
+    to 1 to 3% where tune is "eye" (some blocks are a step finer then), else to about 7%.
     roi: a mask (path, Pillow image, or array of uint8 or bool; any size, stretched to the picture): white areas are
     kept better, black ones starved, at no more bytes than the target, or than the quality takes without the mask.
     tune: "eye" spends bits where errors are seen, as far as the model's card advises (fewer in busy blocks, more in

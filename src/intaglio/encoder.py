@@ -127,8 +127,7 @@ class Encoder:
 
     def within(self, limit: int, qmap: NDArray[np.int8] | None = None) -> bytes:
         """The file of the largest step, or part of one where the encoder adapts, that has at most `limit` bytes, and
-        room for switches where refining pays.
-        BadInput where no step is small enough."""
+        room for switches where refining pays. BadInput where no step is small enough."""
         if self.room:
             with contextlib.suppress(BadInput):  # there may be no room, but for the bare file
                 data = self._largest(limit - self.room, qmap)

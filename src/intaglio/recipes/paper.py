@@ -52,7 +52,9 @@ class Paper(Recipe):
     glimpse: int = 0  # side of the part of each picture that VGG sees, pixels; 0 for all of it
 
     def scaled(self, channels: int) -> int:
-        """A channel count of the paper at this width."""
+        """A channel count of the paper at this width. Raises BadInput for none."""
+        if channels < 1:
+            raise BadInput(f"{self.name}: a layer of {channels} channels carries nothing; set 1 or more")
         paper = next(f.default for f in fields(self) if f.name == "width")
         assert isinstance(paper, int)
         return max(LEAST, round(channels * self.width / paper))
