@@ -29,14 +29,14 @@ def outputs(q: float) -> Outputs:
 
 def test_the_weight_grows_with_the_rate_as_written() -> None:
     low, high = (perceptual1.small._vgg_weight(outputs(q)) for q in (0.0, 63.0))
-    assert low.tolist() == pytest.approx([0.4, 0.4])
-    assert high.tolist() == pytest.approx([0.4 * np.exp(2.5)] * 2, rel=1e-6)
+    assert low.tolist() == pytest.approx([0.2, 0.2])
+    assert high.tolist() == pytest.approx([0.2 * np.exp(3.2)] * 2, rel=1e-6)
 
 
 def test_the_dial_weighs_what_vgg_sees_by_its_position() -> None:
     term = next(t for t in realism1.small.terms() if t.name == "vgg")
     assert callable(term.weight)
-    assert term.weight(outputs(63.0)).tolist() == pytest.approx([0, 0.5 * 1.4 * np.exp(2.0)], rel=1e-6)
+    assert term.weight(outputs(63.0)).tolist() == pytest.approx([0, 0.5 * 3.0 * np.exp(2.6)], rel=1e-6)
 
 
 @pytest.mark.skipif("INTAGLIO_WEIGHTS" not in os.environ, reason="VGG's weights: set INTAGLIO_WEIGHTS")

@@ -5,8 +5,9 @@ The squared error alone spends bits where features of VGG, like eyes, hardly loo
     c(q) VGG distance,    c(q) = vgg exp(rise q / 63)
 
 of the picture at realism 0. VGG distances fall about as exp(-2.9 q / 63) with the rate while the normalised squared
-error does not, so that a constant weight would be for low rates alone. Encoder, prior and decoder learn together: at
-equal VGG distance that saves many times the bits that it costs at equal PSNR (docs/log.md).
+error does not, so that a constant weight would be for low rates alone. Encoder, prior and decoder learn together. More
+is asked of the same rate, so the codec sends more at every q: low steps must be checked against the lowest rate that
+is wanted (docs/log.md).
 
 Crops are up to twice as large and shrunk (`zoom`): photographs on the web carry the marks of the codec they came
 through, and shrunk ones do not.
@@ -35,8 +36,8 @@ class Perceptual1(Intaglio1):
     name: str = "intaglio1-small-perceptual"
     rate: float = 5e-4
     zoom: float = 2.0
-    vgg: float = 0.4  # at q = 0
-    rise: float = 2.5
+    vgg: float = 0.2  # at q = 0
+    rise: float = 3.2
     glimpses: int = 4  # pictures of a batch that VGG sees
     glimpse: int = 80  # side of the part of them that it sees, pixels
 

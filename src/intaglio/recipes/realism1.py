@@ -63,13 +63,13 @@ class Realism1(Perceptual1):
     batch: int = 6
     rate: float = 1e-3
     dialled: str = ""  # the part of the synthesis whose dial learns, such as "filter"; "" for all of it
-    vgg: float = 1.4  # weights at r = 1, of losses that are relative to the features' own energy
-    rise: float = 2.0
+    vgg: float = 3.0  # weights at r = 1, of losses that are relative to the features' own energy
+    rise: float = 2.6
     mobilenet: float = 0.6
     lattice: float = 1.0  # in grey levels squared
     speckle: float = 3.0
-    fooling: float = 3.0  # at q = 0
-    fade: float = 2.0  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
+    fooling: float = 1.9  # at q = 0
+    fade: float = 2.3  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
     critic_rate: float = 5e-4
