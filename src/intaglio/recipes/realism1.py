@@ -1,9 +1,9 @@
 """Stage 2 of the released model: the realism dial.
 
 Only the dial learns: what is added, in proportion to the realism r, to the weights of the synthesis (`nn.transforms.
-Dialled`). The encoder, the prior and the decoder at r = 0 stay as the stages before left them: a file is the same bytes whatever
-its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a batch: 1 in two of three, else
-evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
+Dialled`). The encoder, the prior and the decoder at r = 0 stay as the stages before left them: a file is the same bytes
+whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a batch: 1 in two of
+three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
     MSE  +  r (a(q) VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice + e speckle)
 
