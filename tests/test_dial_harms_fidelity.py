@@ -3,16 +3,12 @@
 import dataclasses
 import os
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tiny_recipe import TINY
+from tiny_recipe import TINY, start
 
 from intaglio.nn.codec import Codec
 from intaglio.recipes import realism1
-from intaglio.train import checkpoint
-from intaglio.train.data import Photographs, pack
 from intaglio.train.loop import Options, Trainer
 
 pytestmark = pytest.mark.skipif(
@@ -24,18 +20,11 @@ pytestmark = pytest.mark.skipif(
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Codec]:
     """The network before and after a few steps of the stage."""
     folder = tmp_path_factory.mktemp("dial")
-    (folder / "photographs").mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)
-    Image.fromarray(pixels).resize((384, 384)).save(folder / "photographs" / "noise.png")
-    pack(folder / "photographs", folder / "pack")
-    torch.manual_seed(0)
-    before = Codec(TINY)
-    state = {"network": before.state_dict(), "ema": before.state_dict(), "step": 0, "pixels": 0, "training": {}}
-    checkpoint.save(folder / "before.pt", state)
+    before, photographs, source = start(folder)
     recipe = dataclasses.replace(
         realism1.small, shape=TINY, crop=64, batch=2, glimpses=1, glimpse=32, head_start=1, warm_up=1
     )
-    trainer = Trainer(recipe, Photographs(folder / "pack"), Options(folder, steps=4, warm=folder / "before.pt"))
+    trainer = Trainer(recipe, photographs, Options(folder, steps=4, warm=source))
     for n in range(4):
         trainer.step(n / 4)
     after = Codec(TINY)

@@ -9,13 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tiny_recipe import TINY
+from tiny_recipe import TINY, start
 
-from intaglio.nn.codec import Codec
 from intaglio.recipes import perceptual1, realism1
-from intaglio.train import checkpoint
-from intaglio.train.data import Photographs, pack
 from intaglio.train.loop import Options, Trainer
 from intaglio.train.recipe import Outputs
 
@@ -41,15 +37,8 @@ def test_the_dial_weighs_what_vgg_sees_by_its_position() -> None:
 
 @pytest.mark.skipif("INTAGLIO_WEIGHTS" not in os.environ, reason="VGG's weights: set INTAGLIO_WEIGHTS")
 def test_all_but_the_dial_learns_what_vgg_sees(tmp_path: Path) -> None:
-    (tmp_path / "photographs").mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
-    Image.fromarray(pixels).resize((192, 192)).save(tmp_path / "photographs" / "noise.png")
-    pack(tmp_path / "photographs", tmp_path / "pack")
-    torch.manual_seed(0)
-    before = Codec(TINY)
-    state = {"network": before.state_dict(), "ema": before.state_dict(), "step": 0, "pixels": 0, "training": {}}
-    checkpoint.save(tmp_path / "before.pt", state)
-    trainer = Trainer(RECIPE, Photographs(tmp_path / "pack"), Options(tmp_path, steps=3, warm=tmp_path / "before.pt"))
+    before, photographs, source = start(tmp_path)
+    trainer = Trainer(RECIPE, photographs, Options(tmp_path, steps=3, warm=source))
     for n in range(3):
         _, logs = trainer.step(n / 3)
     assert logs["term/vgg"] > 0 and logs["term/rate"] > 0 and logs["term/mse"] > 0

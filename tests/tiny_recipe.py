@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import torch
+from PIL import Image
+
+from intaglio.nn.codec import Codec
 from intaglio.nn.discriminators.patch import Patch
 from intaglio.nn.transforms import Shape
 from intaglio.recipes.intaglio1 import Intaglio1
+from intaglio.train import checkpoint
+from intaglio.train.data import Photographs, pack
 from intaglio.train.game import Game
 from intaglio.train.recipe import Opponent
 
@@ -28,3 +36,16 @@ class Tiny(Intaglio1):
         if not self.fooling:
             return {}
         return {"patch": Opponent(Game(Patch(width=8, latents=self.shape.latents), "non-saturating"), self.fooling)}
+
+
+def start(folder: Path) -> tuple[Codec, Photographs, Path]:
+    """For a second stage: a tiny network, a pack of one picture of noise, the network's checkpoint."""
+    (folder / "photographs").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)
+    Image.fromarray(pixels).resize((384, 384)).save(folder / "photographs" / "noise.png")
+    pack(folder / "photographs", folder / "pack")
+    torch.manual_seed(0)
+    network = Codec(TINY)
+    state = {"network": network.state_dict(), "ema": network.state_dict(), "step": 0, "pixels": 0, "training": {}}
+    checkpoint.save(folder / "before.pt", state)
+    return network, Photographs(folder / "pack"), folder / "before.pt"
