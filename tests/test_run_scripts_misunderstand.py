@@ -83,7 +83,7 @@ def test_a_rehearsal_needs_no_picture_among_the_photographs(script, tmp_path, ph
             (tmp_path / photos / f"{'long' * 20}{i}.labels.png").touch()
     done, calls = script("release.sh", "--rehearse", photos, "o")
     assert done.returncode == 0, done.stderr
-    assert calls[0].endswith("--steps 20 --batch 2 --device cpu")
+    assert calls[0].endswith("--steps 20 --batch 2 --device cpu --pictures 32")
     assert calls[-1].startswith("-m intaglio roundtrip ")
     picture = tmp_path / calls[-1].split("roundtrip ")[1].split(" --model")[0]
     assert picture.is_file() and picture.samefile(RUNS.parent / "examples/dog.webp")
