@@ -46,3 +46,12 @@ def test_all_but_the_dial_learns_what_vgg_sees(tmp_path: Path) -> None:
     moved = {name for name, value in before.state_dict().items() if not torch.equal(value, after[name])}
     assert {name.split(".")[0] for name in moved} >= {"analysis", "hyper", "prior", "synthesis", "log_gain"}
     assert not any(".dial_" in name for name in moved)
+
+
+@pytest.mark.skipif("INTAGLIO_WEIGHTS" not in os.environ, reason="VGG's weights: set INTAGLIO_WEIGHTS")
+def test_a_glimpse_is_no_larger_than_its_crop() -> None:
+    recipe = dataclasses.replace(RECIPE, glimpse=80)
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    out = Outputs(x, x.flip(3), torch.zeros(2), q=torch.zeros(2), extra={"corner": torch.full((2, 2), 0.9)})
+    whole = recipe._vgg(out.x_hat, x)
+    assert torch.allclose(recipe._glimpsed(out), whole) and whole.min() > 0

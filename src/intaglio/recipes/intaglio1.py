@@ -9,8 +9,8 @@ the highest rates.
 
 Stage 1, fidelity: (bits per pixel + lambda(q) MSE) / sqrt(lambda(q)), q drawn evenly from 0..63 for each picture. Both
 terms of the bracket grow about as sqrt(lambda), so every rate weighs alike. In the MSE errors weigh the less the busier
-the original is around them (`losses.masking`). Stage 1b goes on with the decoder alone; stage 1c with
-all of it, and with what VGG-16 sees (`perceptual1.py`). Stage 2, realism (`realism1.py`), starts from that.
+the original is around them (`losses.masking`). Stage 1b goes on with the decoder alone; stage 1c with all of it, and
+with what VGG-16 sees (`perceptual1.py`). Stage 2, realism (`realism1.py`), starts from that.
 """
 
 from __future__ import annotations

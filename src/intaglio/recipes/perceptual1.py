@@ -59,7 +59,7 @@ class Perceptual1(Intaglio1):
 
     def _glimpsed(self, out: Outputs) -> Tensor:
         """The VGG distance of a part of the first few pictures; 0 for the others, more for those, so the mean holds."""
-        n, side = min(self.glimpses, len(out.x)), self.glimpse
+        n, side = min(self.glimpses, len(out.x)), min(self.glimpse, out.x.shape[2])
         top, left = (out.extra["corner"][0] * (out.x.shape[2] - side + 1)).long().tolist()
         parts = [p[:n, :, top : top + side, left : left + side] for p in (out.x_hat, out.x)]
         seen = self._vgg(*parts) * (len(out.x) / n)
