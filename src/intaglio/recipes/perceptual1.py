@@ -5,9 +5,9 @@ The squared error alone spends bits where features of VGG, like eyes, hardly loo
     c(q) VGG distance,    c(q) = vgg exp(rise q / 63)
 
 of the picture at realism 0. VGG distances fall about as exp(-2.9 q / 63) with the rate while the normalised squared
-error does not, so that a constant weight would be for low rates alone. Encoder, prior and decoder learn together. More
-is asked of the same rate, so the codec sends more at every q: low steps must be checked against the lowest rate that
-is wanted (docs/log.md).
+error does not, so that a constant weight would be for low rates alone. Encoder, prior and decoder learn together. What
+is asked of features is asked for bits: against them the rate counts `thrift` times, so that a step q goes on to mean
+about the bytes that it meant in stage 1 (docs/log.md).
 
 Crops are up to twice as large and shrunk (`zoom`): photographs on the web carry the marks of the codec they came
 through, and shrunk ones do not.
@@ -26,7 +26,7 @@ from ..losses.vgg import VGGDistance
 from ..nn.codec import STEPS, Codec
 from ..train.draws import Draws
 from ..train.recipe import Outputs, Term
-from .intaglio1 import FULL, Intaglio1
+from .intaglio1 import FULL, Intaglio1, normaliser
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Perceptual1(Intaglio1):
     zoom: float = 2.0
     vgg: float = 0.2  # at q = 0
     rise: float = 3.2
+    thrift: float = 2.2  # how much more a bit weighs than in stage 1
     glimpses: int = 4  # pictures of a batch that VGG sees
     glimpse: int = 80  # side of the part of them that it sees, pixels
 
@@ -66,7 +67,9 @@ class Perceptual1(Intaglio1):
         return torch.cat([seen, seen.new_zeros(len(out.x) - n)])
 
     def terms(self) -> list[Term]:
-        return [*super().terms(), Term("vgg", self._glimpsed, self._vgg_weight)]
+        rate, mse = super().terms()
+        rate = Term("rate", rate.value, lambda out: self.thrift * normaliser(out))
+        return [rate, mse, Term("vgg", self._glimpsed, self._vgg_weight)]
 
 
 small = Perceptual1()
