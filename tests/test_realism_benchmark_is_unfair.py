@@ -18,6 +18,7 @@ from intaglio.bench.cache import Cache, digest
 from intaglio.errors import BadInput
 from intaglio.metrics import distribution
 from intaglio.metrics.fidelity import psnr
+from intaglio.nn.backbones.inception import CHANNELS
 
 PHOTO = Path(__file__).parent.parent / "examples" / "dog.webp"
 
@@ -79,7 +80,7 @@ class Means(torch.nn.Module):
     def forward(self, x):
         x = x / 128 - 1
         parts = [torch.nn.functional.adaptive_avg_pool2d(v, 11).flatten(1) for v in (x, x.diff(dim=2).abs())]
-        return torch.cat([*parts, *parts[:1]], 1)[:, : realism.CHANNELS]
+        return torch.cat([*parts, *parts[:1]], 1)[:, : CHANNELS]
 
 
 class Corner:
