@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_recipe import TINY, start
 
-from intaglio.recipes import perceptual1, realism1
+from intaglio.recipes import intaglio1, perceptual1, realism1
 from intaglio.train.loop import Options, Trainer
 from intaglio.train.recipe import Outputs
 
@@ -27,6 +27,18 @@ def test_the_weight_grows_with_the_rate_as_written() -> None:
     low, high = (perceptual1.small._vgg_weight(outputs(q)) for q in (0.0, 63.0))
     assert low.tolist() == pytest.approx([0.2, 0.2])
     assert high.tolist() == pytest.approx([0.2 * np.exp(3.2)] * 2, rel=1e-6)
+
+
+def test_a_bit_weighs_more_than_in_stage_1_by_the_recipes_number() -> None:
+    """Else what is asked of features is paid for in bytes, and every q means more of them."""
+    before, after = (
+        next(t for t in recipe.terms() if t.name == "rate") for recipe in (intaglio1.small, perceptual1.small)
+    )
+    out = outputs(20.0)
+    out.extra["lambda"] = torch.full((2, 1, 1), 0.003)
+    assert callable(before.weight) and callable(after.weight)
+    assert torch.allclose(after.weight(out), perceptual1.small.thrift * before.weight(out))
+    assert perceptual1.small.thrift > 1
 
 
 def test_the_dial_weighs_what_vgg_sees_by_its_position() -> None:

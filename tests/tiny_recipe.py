@@ -1,16 +1,14 @@
-"""A recipe small enough for tests: the released network in miniature, a discriminator and a loss that remembers."""
+"""A recipe small enough for tests: the released network in miniature, with a discriminator."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from intaglio.losses.shift import CommonShift
 from intaglio.nn.codec import Codec
 from intaglio.nn.discriminators.patch import Patch
 from intaglio.nn.transforms import Shape
@@ -18,7 +16,7 @@ from intaglio.recipes.intaglio1 import Intaglio1
 from intaglio.train import checkpoint
 from intaglio.train.data import Photographs, pack
 from intaglio.train.game import Game
-from intaglio.train.recipe import Opponent, Outputs, Term
+from intaglio.train.recipe import Opponent
 
 TINY = Shape(width=192, latents=32, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1),
              synthesis_blocks=(1, 1))
@@ -33,20 +31,6 @@ class Tiny(Intaglio1):
     rate: float = 2e-3
     warm_up: int = 5
     fooling: float = 0.01  # weight of the adversarial term; 0: no discriminator
-
-    @cached_property
-    def _common(self) -> CommonShift:
-        return CommonShift({"pixels": 3}, memory=3)
-
-    def tallies(self):
-        return {"common": self._common}
-
-    def _shift(self, out: Outputs) -> torch.Tensor:
-        band, weight = torch.zeros(len(out.x), dtype=torch.int64), torch.ones(len(out.x))
-        return self._common.on({"pixels": out.x_hat}, {"pixels": out.x}, band, weight)
-
-    def terms(self):
-        return [*super().terms(), Term("shift", self._shift, 0.01)]
 
     def opponents(self):
         if not self.fooling:

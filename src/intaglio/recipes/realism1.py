@@ -5,7 +5,7 @@ Dialled`). The encoder, the prior and the decoder at r = 0 stay as the stages be
 whatever its decoder is asked for, and r = 0 stays the least-distorted picture. r is drawn once a batch: 1 in two of
 three, else evenly from 0..1. The loss, beside the normalised lambda(q) MSE of stage 1:
 
-    MSE  +  r (a(q) VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice + e speckle + f common shift)
+    MSE  +  r (a(q) VGG distance + b MobileNetV2 distance + c(q) adversarial + d lattice + e speckle)
 
 The dial is a path through the space of networks, trained all along it, and not a blend of two pictures.
 
@@ -30,7 +30,6 @@ from ..errors import BadInput
 from ..losses.lattice import lattice
 from ..losses.luma import luma
 from ..losses.mobilenet import MobileNetDistance
-from ..losses.shift import CommonShift
 from ..losses.speckle import speckle
 from ..nn.codec import STEPS, Codec, rate_weight
 from ..nn.discriminators.projected import Projected
@@ -42,9 +41,6 @@ from ..train.game import Game
 from ..train.recipe import Opponent, Outputs, Term
 from .intaglio1 import FULL, normaliser, weighted_mse
 from .perceptual1 import Perceptual1
-
-CHANNELS = {"block_2": 24, "block_5": 32, "block_12": 96, "block_16": 320}  # of the bottlenecks that losses look at
-BANDS = 4  # of q, each with a common shift of its own
 
 
 def projected(latents: int) -> Projected:
@@ -72,7 +68,6 @@ class Realism1(Perceptual1):
     mobilenet: float = 0.6
     lattice: float = 1.0  # in grey levels squared
     speckle: float = 3.0
-    shift: float = 1.0
     fooling: float = 1.9  # at q = 0
     fade: float = 2.3  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
     kind: str = "hinge"
@@ -82,17 +77,10 @@ class Realism1(Perceptual1):
 
     @cached_property
     def _mobilenet(self) -> MobileNetDistance:
-        return MobileNetDistance(taps=tuple(CHANNELS))
-
-    @cached_property
-    def _common(self) -> CommonShift:
-        return CommonShift(CHANNELS, BANDS)
+        return MobileNetDistance(taps=("block_2", "block_5", "block_12", "block_16"))
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"vgg": self._vgg, "mobilenet": self._mobilenet}
-
-    def tallies(self) -> Mapping[str, nn.Module]:
-        return {"common": self._common}
 
     def start(self, network: Codec, photographs: Photographs, seed: int) -> None:
         raise BadInput(f"{self.name} is a second stage: give the first one's package or checkpoint with --warm")
@@ -129,23 +117,9 @@ class Realism1(Perceptual1):
         x, x_hat = self._shifted(out)
         return luma(x).expand_as(x), luma(x_hat).expand_as(x_hat), out.latent
 
-    def _features(self, out: Outputs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """MobileNetV2's of x_hat and of x, computed once for the terms that look at them."""
-        if "hat block_2" not in out.extra:
-            x, x_hat = self._shifted(out)
-            with torch.no_grad():
-                reference = self._mobilenet.backbone(x)
-            hat = self._mobilenet.backbone(x_hat)
-            out.extra |= {f"hat {tap}": f for tap, f in hat.items()} | {f"x {tap}": f for tap, f in reference.items()}
-        hat, reference = ({tap: out.extra[f"{of} {tap}"] for tap in CHANNELS} for of in ("hat", "x"))
-        return hat, reference
-
     def _mobilenet_distance(self, out: Outputs) -> Tensor:
-        return self._mobilenet.on(*self._features(out))
-
-    def _common_shift(self, out: Outputs) -> Tensor:
-        assert out.q is not None
-        return self._common.on(*self._features(out), (out.q * (BANDS / STEPS)).long(), dial(out))
+        x, x_hat = self._shifted(out)
+        return self._mobilenet(x_hat, x)
 
     def _fooling(self, out: Outputs) -> Tensor:
         assert out.q is not None
@@ -158,7 +132,6 @@ class Realism1(Perceptual1):
             Term("mobilenet", self._mobilenet_distance, lambda out: self.mobilenet * dial(out)),
             Term("lattice", lambda out: lattice(out.x_hat, out.x), lambda out: self.lattice * dial(out)),
             Term("speckle", lambda out: speckle(out.x_hat, out.x), lambda out: self.speckle * dial(out)),
-            Term("shift", self._common_shift, lambda out: self.shift * dial(out)),
         ]
 
     def opponents(self) -> dict[str, Opponent]:

@@ -69,9 +69,8 @@ class Trainer:
             else:
                 recipe.start(network, photographs, options.seed)
         self.terms, self.opponents = recipe.terms(), recipe.opponents()
-        self.frozen, self.tallies = recipe.modules(), recipe.tallies()
-        games = (o.game for o in self.opponents.values())
-        for module in (network, *self.frozen.values(), *self.tallies.values(), *games):
+        self.frozen = recipe.modules()
+        for module in (network, *self.frozen.values(), *(o.game for o in self.opponents.values())):
             module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: nn.Module = network.train()
         self.parameters = [p for p in recipe.trainable(network) if p.requires_grad]
@@ -121,7 +120,6 @@ class Trainer:
             warmth = min(1, (n - self.head_start + 1) / max(1, self.warm_up))
             logs["norm"] = self._update(self.optimiser, self.parameters, recipe.rate * rate * warmth, "generator")
             logs["loss"] = loss.detach()
-            parallel.even((b for t in self.tallies.values() for b in t.buffers()), self.world)
             self._average_weights(n - self.head_start)
         for name, opponent in self.opponents.items():
             real, fake, latent = (None if t is None else t.detach().float() for t in opponent.see(out))
@@ -257,7 +255,6 @@ class Trainer:
             "recipe": self.recipe.name, "numbers": _plain(asdict(self.recipe)),
             "stated": list(self.options.stated), "network": self.network.state_dict(), "ema": self.ema,
             "games": {k: o.game.state_dict() for k, o in self.opponents.items()},
-            "tallies": {k: t.state_dict() for k, t in self.tallies.items()},
             "optimiser": self.optimiser.state_dict(), "critics": {k: c.state_dict() for k, c in self.critics.items()},
             "step": self.step_count, "pixels": self.pixels, "elapsed": self.elapsed + time.monotonic() - self.began,
             "before": self.before, "seed": self.options.seed, "training": self.training(),
@@ -273,8 +270,6 @@ class Trainer:
         for name, opponent in self.opponents.items():
             opponent.game.load_state_dict(state["games"][name])
             self.critics[name].load_state_dict(state["critics"][name])
-        for name, tally in self.tallies.items():
-            tally.load_state_dict(state["tallies"][name])
         self.step_count, self.pixels = state["step"], state["pixels"]
         self.elapsed, self.before = state["elapsed"], state["before"]
 

@@ -46,21 +46,16 @@ def wait(world: int) -> None:
 
 def average(parameters: Iterable[torch.nn.Parameter], world: int) -> None:
     """Average the gradients over the processes, in place."""
-    even((p.grad for p in parameters if p.grad is not None), world)
-
-
-def even(tensors: Iterable[torch.Tensor], world: int) -> None:
-    """Average tensors over the processes, in place, as one."""
-    tensors = list(tensors)
-    if world == 1 or not tensors:
+    if world == 1:
         return
-    flat = torch.cat([t.flatten() for t in tensors])
+    grads = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads])
     dist.all_reduce(flat)
     flat /= world
     start = 0
-    for t in tensors:
-        t.copy_(flat[start : start + t.numel()].view_as(t))
-        start += t.numel()
+    for g in grads:
+        g.copy_(flat[start : start + g.numel()].view_as(g))
+        start += g.numel()
 
 
 def agree(value: float, world: int, device: torch.device) -> float:

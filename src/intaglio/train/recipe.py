@@ -121,11 +121,6 @@ class Recipe:
         """Frozen modules inside the terms, to be moved to the device."""
         return {}
 
-    def tallies(self) -> Mapping[str, nn.Module]:
-        """Modules inside the terms whose buffers remember earlier steps: moved to the device, saved with a checkpoint,
-        and averaged over the processes after every step."""
-        return {}
-
     def opponents(self) -> dict[str, Opponent]:
         """The discriminators by name."""
         return {}
