@@ -25,8 +25,8 @@ def outputs(q: float) -> Outputs:
 
 def test_the_weight_grows_with_the_rate_as_written() -> None:
     low, high = (perceptual1.small._vgg_weight(outputs(q)) for q in (0.0, 63.0))
-    assert low.tolist() == pytest.approx([0.2, 0.2])
-    assert high.tolist() == pytest.approx([0.2 * np.exp(3.2)] * 2, rel=1e-6)
+    assert low.tolist() == pytest.approx([0.48, 0.48])
+    assert high.tolist() == pytest.approx([0.48 * np.exp(3.2)] * 2, rel=1e-6)
 
 
 def test_a_bit_weighs_more_than_in_stage_1_by_the_recipes_number() -> None:

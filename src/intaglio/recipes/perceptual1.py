@@ -36,7 +36,7 @@ class Perceptual1(Intaglio1):
     name: str = "intaglio1-small-perceptual"
     rate: float = 5e-4
     zoom: float = 2.0
-    vgg: float = 0.2  # at q = 0
+    vgg: float = 0.48  # at q = 0
     rise: float = 3.2
     thrift: float = 2.2  # how much more a bit weighs than in stage 1
     glimpses: int = 4  # pictures of a batch that VGG sees

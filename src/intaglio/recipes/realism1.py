@@ -68,8 +68,8 @@ class Realism1(Perceptual1):
     mobilenet: float = 0.6
     lattice: float = 1.0  # in grey levels squared
     speckle: float = 3.0
-    fooling: float = 1.9  # at q = 0
-    fade: float = 2.3  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
+    fooling: float = 2.6  # at q = 0
+    fade: float = 2.2  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
     kind: str = "hinge"
     critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
     critic_rate: float = 5e-4
