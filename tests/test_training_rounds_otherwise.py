@@ -36,8 +36,9 @@ def test_latents_in_training_are_those_of_files(q: int) -> None:
     for (first, end, parity), (_, residuals, _) in zip(coder.passes, groups, strict=True):
         written[first:end].reshape(end - first, -1)[:, positions(16, 16, parity)] = residuals
     optimised, nearest = (np.sum(written != other) / np.sum(written != 0) for other in kinds)
-    assert optimised < 0.08, "thresholds follow Gaussians in training and counted tables in files: no more may differ"
-    assert nearest > 0.15, "and there is something to tell apart"
+    assert nearest > 0.1, "there is something to tell apart"
+    # thresholds follow Gaussians in training and counted tables in files: a quarter to a third is left of it
+    assert optimised < 0.4 * nearest
 
 
 def test_residuals_go_up_only_where_it_is_worth_their_bits() -> None:
