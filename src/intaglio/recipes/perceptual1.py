@@ -6,8 +6,8 @@ The squared error alone spends bits where features of VGG, like eyes, hardly loo
 
 of the picture at realism 0. VGG distances fall about as exp(-2.9 q / 63) with the rate while the normalised squared
 error does not, so that a constant weight would be for low rates alone. Encoder, prior and decoder learn together. What
-is asked of features is asked for bits: against them the rate counts `thrift` times, so that a step q goes on to mean
-about the bytes that it meant in stage 1 (docs/log.md).
+is asked of features is asked for bits: against them the rate counts `thrift` times, or every step q would take many
+more of them than in stage 1; some more it still takes (docs/log.md).
 
 Crops are up to twice as large and shrunk (`zoom`): photographs on the web carry the marks of the codec they came
 through, and shrunk ones do not.
