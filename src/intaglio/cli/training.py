@@ -34,8 +34,10 @@ Numbers = Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
 Rate = Annotated[Optional[float], typer.Option("--rate", help="The largest learning rate.")]  # noqa: UP045
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1)]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")]
-Half = Annotated[bool, typer.Option("--bfloat16", help="Autocast, outside the prior. For GPUs: CPUs lose by it.")]
-Compile = Annotated[bool, typer.Option("--compile", help="A quarter faster, after minutes of compiling.")]
+Half = Annotated[bool, typer.Option(
+    "--bfloat16",
+    help="Autocast, outside the prior. For GPUs, and CPUs that multiply it (AVX512-BF16, AMX); others lose by it.")]
+Compile = Annotated[bool, typer.Option("--compile", help="A quarter faster in float32, after minutes of compiling.")]
 Threads = Annotated[Optional[int], typer.Option("--threads", min=1)]  # noqa: UP045
 Strip = Annotated[float, typer.Option("--strip-minutes", help="How often a strip of pictures is drawn.")]
 Pictures = Annotated[Optional[int], typer.Option(  # noqa: UP045
