@@ -58,7 +58,7 @@ def test_steps_train_and_train_the_same_twice(photos, tmp_path):
 
 
 def test_bfloat16_goes_the_same_way(photos, tmp_path):
-    """The prior's integers, gains of hundreds of steps and the pixels stay out of it, so that a loss is hardly moved."""
+    """The prior's integers, gains of hundreds of steps and the pixels stay out of it: a loss is hardly moved."""
     def run(half):
         trainer = Trainer(Tiny(fooling=0), photos, Options(tmp_path, steps=4, bfloat16=half))
         return np.array([trainer.step(0.0)[1]["loss"].item() for _ in range(4)])
