@@ -36,8 +36,9 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1)]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")]
 Half = Annotated[bool, typer.Option(
     "--bfloat16",
-    help="Autocast, outside the prior. For GPUs, and CPUs that multiply it (AVX512-BF16, AMX); others lose by it.")]
-Compile = Annotated[bool, typer.Option("--compile", help="A quarter faster in float32, after minutes of compiling.")]
+    help="Autocast, outside the prior. For GPUs, and CPUs that multiply it (AVX512-BF16); others lose by it.")]
+Compile = Annotated[bool, typer.Option(
+    "--compile", help="Up to a quarter faster, after minutes of compiling: for stage 1 in float32.")]
 Threads = Annotated[Optional[int], typer.Option("--threads", min=1)]  # noqa: UP045
 Strip = Annotated[float, typer.Option("--strip-minutes", help="How often a strip of pictures is drawn.")]
 Pictures = Annotated[Optional[int], typer.Option(  # noqa: UP045
