@@ -1,0 +1,89 @@
+"""Hazards: a mean of checkpoints is of other weights than it says, counts a stage twice on the card, mixes networks of
+several sizes, or is resumed without an optimiser."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from test_training_starts_wrong import EXAMPLES
+from tiny_recipe import Tiny
+
+from intaglio.errors import BadInput
+from intaglio.train import checkpoint
+from intaglio.train.average import average, together
+from intaglio.train.data import Photographs, pack
+from intaglio.train.loop import Options, Trainer
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs from one seed's start; the first one's checkpoint after two steps, too."""
+    folder = tmp_path_factory.mktemp("runs")
+    pack(EXAMPLES, folder / "photos")
+    data = Photographs(folder / "photos")
+    for name, steps, seed in (("early", 2, 1), ("late", 4, 1), ("other", 3, 2)):
+        Trainer(Tiny(), data, Options(folder / name, steps=steps, seed=seed)).run()
+    return folder
+
+
+def test_the_mean_is_of_the_averaged_weights_as_they_are_weighed(runs):
+    paths = [runs / "late" / "last.pt", runs / "other" / "last.pt"]
+    found = average(paths, [3.0, 1.0])["ema"]
+    a, b = (checkpoint.load(path)["ema"] for path in paths)
+    moved = 0
+    for key, value in found.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.75 * a[key] + 0.25 * b[key])
+            moved += not torch.equal(a[key], b[key])
+    assert moved
+
+
+def test_a_run_at_two_times_counts_once_and_other_runs_beside_it(runs):
+    training = average([runs / name / "last.pt" for name in ("early", "late", "other")], [1.0, 1.0, 1.0])["training"]
+    assert [(s["steps"], s["seed"]) for s in training["stages"]] == [(4, 1), (3, 2)]
+    assert training["steps"] == 7
+    assert training["pixels"] == sum(s["pixels"] for s in training["stages"])
+
+
+def test_stages_that_only_look_alike_both_count():
+    def stages(*seeds):
+        return {"stages": [{"recipe": "a", "steps": 5, "pixels": 10, "seed": seed} for seed in seeds]}
+
+    assert together([stages(0, 1), stages(2, 1)])["steps"] == 20  # the second leg of either run is its own
+    assert together([stages(0, 1), stages(0, 2)])["steps"] == 15
+
+
+def test_a_mean_is_a_start_but_cannot_be_resumed(runs, tmp_path):
+    data = Photographs(runs / "photos")
+    (tmp_path / "mean").mkdir()
+    mean = average([runs / "late" / "last.pt", runs / "other" / "last.pt"], [1.0, 1.0])
+    checkpoint.save(tmp_path / "mean" / "last.pt", mean)
+    with pytest.raises(BadInput, match="mean of checkpoints, which no run can resume; start from it with --warm"):
+        Trainer(Tiny(), data, Options(tmp_path / "mean", steps=6, seed=1, resume=True))
+
+
+def test_networks_of_other_sizes_and_odd_weights_are_refused(runs, tmp_path):
+    path = runs / "late" / "last.pt"
+    state = checkpoint.load(path)
+    key = next(k for k, v in state["ema"].items() if v.dim() == 4)
+    state["ema"][key] = state["ema"][key][:1]
+    checkpoint.save(tmp_path / "narrow.pt", state)
+    with pytest.raises(BadInput, match=r"narrow.pt: is of another network than .*last.pt"):
+        average([path, tmp_path / "narrow.pt"], [1.0, 1.0])
+    for paths, weights in (([path], [1.0]), ([path, path], [0.0, 0.0]), ([path, path], [2.0, -1.0])):
+        with pytest.raises(BadInput, match="give two checkpoints or more"):
+            average(paths, weights)
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["a.pt:much", "b.pt"], "a weight is no number"),
+    (["a.pt", "b.pt"], "a.pt: cannot be read"),
+    (["a.pt"], "give two checkpoints or more"),
+])
+def test_the_command_says_what_is_wrong(tmp_path, words, said):
+    command = [sys.executable, "-m", "intaglio.train.average", "out.pt", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
