@@ -46,12 +46,13 @@ def test_a_run_at_two_times_counts_once_and_other_runs_beside_it(runs):
     assert training["pixels"] == sum(s["pixels"] for s in training["stages"])
 
 
-def test_stages_that_only_look_alike_both_count():
+def test_a_mean_with_its_own_parts_counts_nothing_twice_and_repeated_legs_each():
     def stages(*seeds):
         return {"stages": [{"recipe": "a", "steps": 5, "pixels": 10, "seed": seed} for seed in seeds]}
 
-    assert together([stages(0, 1), stages(2, 1)])["steps"] == 20  # the second leg of either run is its own
     assert together([stages(0, 1), stages(0, 2)])["steps"] == 15
+    assert together([stages(0, 1, 2), stages(0, 2)])["pixels"] == 30  # the mean of those two, with one of them
+    assert together([stages(0, 0), stages(0)])["steps"] == 10  # the same leg, twice in a row
 
 
 def test_a_mean_is_a_start_but_cannot_be_resumed(runs, tmp_path):
@@ -59,6 +60,8 @@ def test_a_mean_is_a_start_but_cannot_be_resumed(runs, tmp_path):
     (tmp_path / "mean").mkdir()
     mean = average([runs / "late" / "last.pt", runs / "other" / "last.pt"], [1.0, 1.0])
     checkpoint.save(tmp_path / "mean" / "last.pt", mean)
+    with pytest.raises(BadInput, match="cannot be written"):
+        checkpoint.save(tmp_path / "nowhere" / "mean.pt", mean)
     with pytest.raises(BadInput, match="mean of checkpoints, which no run can resume; start from it with --warm"):
         Trainer(Tiny(), data, Options(tmp_path / "mean", steps=6, seed=1, resume=True))
 
@@ -69,9 +72,15 @@ def test_networks_of_other_sizes_and_odd_weights_are_refused(runs, tmp_path):
     key = next(k for k, v in state["ema"].items() if v.dim() == 4)
     state["ema"][key] = state["ema"][key][:1]
     checkpoint.save(tmp_path / "narrow.pt", state)
-    with pytest.raises(BadInput, match=r"narrow.pt: is of another network than .*last.pt"):
+    with pytest.raises(BadInput, match=r"narrow.pt: is of another recipe or size than .*last.pt"):
         average([path, tmp_path / "narrow.pt"], [1.0, 1.0])
-    for paths, weights in (([path], [1.0]), ([path, path], [0.0, 0.0]), ([path, path], [2.0, -1.0])):
+    checkpoint.save(tmp_path / "stage.pt", checkpoint.load(path) | {"recipe": "another"})
+    checkpoint.save(tmp_path / "bare.pt", checkpoint.load(path) | {"training": {}})
+    for name, said in (("stage.pt", "is of another recipe"), ("bare.pt", "does not say how it was trained")):
+        with pytest.raises(BadInput, match=f"{name}: {said}"):
+            average([path, tmp_path / name], [1.0, 1.0])
+    odd = ([0.0, 0.0], [2.0, -1.0], [1.0, float("nan")], [1.0, float("inf")])
+    for paths, weights in (([path], [1.0]), *(([path, path], weights) for weights in odd)):
         with pytest.raises(BadInput, match="give two checkpoints or more"):
             average(paths, weights)
 

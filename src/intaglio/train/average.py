@@ -12,6 +12,9 @@ optimiser to resume with.
 from __future__ import annotations
 
 import argparse
+import collections
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,20 +26,20 @@ from . import checkpoint
 def average(paths: Sequence[Path], weights: Sequence[float]) -> dict[str, Any]:
     """The checkpoint of the weighted mean of the checkpoints' averaged weights; recipe and numbers are the first's.
 
-    weights: one a path, of any sum above 0. Raises BadInput where there are fewer than two, or they are of several
-    recipes or sizes.
+    weights: one a path, of any sum above 0. Raises BadInput where there are fewer than two, they are of several
+    recipes or sizes, or no run's.
     """
-    if len(paths) < 2 or len(weights) != len(paths) or min(weights) < 0 or sum(weights) <= 0:
+    if len(paths) < 2 or len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
         raise BadInput("give two checkpoints or more, their weights from 0 on and not all 0")
     shares = [weight / sum(weights) for weight in weights]
-    first = checkpoint.load(paths[0])
+    first = _load(paths[0])
     shapes = {k: v.shape for k, v in first["ema"].items()}
     mean = {k: v.double() * shares[0] if v.is_floating_point() else v for k, v in first["ema"].items()}
     trainings = [first["training"]]
     for path, share in zip(paths[1:], shares[1:], strict=True):
-        state = checkpoint.load(path)
-        if {k: v.shape for k, v in state["ema"].items()} != shapes:
-            raise BadInput(f"{path}: is of another network than {paths[0]}; average checkpoints of one recipe and size")
+        state = _load(path)
+        if state["recipe"] != first["recipe"] or {k: v.shape for k, v in state["ema"].items()} != shapes:
+            raise BadInput(f"{path}: is of another recipe or size than {paths[0]}; average checkpoints of one")
         for key, value in state["ema"].items():
             if value.is_floating_point():
                 mean[key] += value.double() * share
@@ -49,22 +52,28 @@ def average(paths: Sequence[Path], weights: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def _load(path: Path) -> dict[str, Any]:
+    state = checkpoint.load(path)
+    if not {"recipe", "numbers", "stated", "seed", "training"} <= state.keys() or "stages" not in state["training"]:
+        raise BadInput(f"{path}: does not say how it was trained; give checkpoints that `intaglio train` wrote")
+    return state
+
+
 def together(trainings: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the card says of a mean: every stage once. Of one run at several times (the same recipe, seed and numbers
-    after the same stages) the longest counts."""
-    stages: list[dict[str, Any]] = []
-    places: dict[str, int] = {}
+    """What the card says of a mean: every stage once, also where a mean meets its parts. A stage is known by its
+    recipe, seed and numbers, and by how many such stages came before it; of one run at several times the longest
+    counts."""
+    stages: dict[tuple[str, int], dict[str, Any]] = {}
     for training in trainings:
-        path = ""
+        before: collections.Counter[str] = collections.Counter()
         for stage in training["stages"]:
-            lasting = {k: v for k, v in stage.items() if k not in ("steps", "pixels")}
-            path += repr(sorted(lasting.items(), key=lambda item: item[0]))
-            if path not in places:
-                places[path] = len(stages)
-                stages.append(stage)
-            elif stage["steps"] > stages[places[path]]["steps"]:
-                stages[places[path]] = stage
-    return {"steps": sum(s["steps"] for s in stages), "pixels": sum(s["pixels"] for s in stages), "stages": stages}
+            name = json.dumps({k: v for k, v in stage.items() if k not in ("steps", "pixels")}, sort_keys=True)
+            key = name, before[name]
+            before[name] += 1
+            if key not in stages or stage["steps"] > stages[key]["steps"]:
+                stages[key] = stage
+    total = {what: sum(stage[what] for stage in stages.values()) for what in ("steps", "pixels")}
+    return {**total, "stages": list(stages.values())}
 
 
 def _given(word: str) -> tuple[Path, float]:

@@ -16,9 +16,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
     try:
         torch.save(state, part)
         os.replace(part, path)
-    except OSError as e:
+    except (OSError, RuntimeError) as e:  # torch's own writer raises the latter, as for a folder that is not there
         part.unlink(missing_ok=True)
-        raise BadInput(f"{path}: cannot be written ({e.strerror}); free some space or choose another --out") from e
+        why = getattr(e, "strerror", None) or str(e).splitlines()[0]
+        raise BadInput(f"{path}: cannot be written ({why}); free some space or choose another --out") from e
 
 
 def load(path: Path) -> dict[str, Any]:

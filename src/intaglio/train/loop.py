@@ -261,11 +261,11 @@ class Trainer:
         })
 
     def _restore(self, state: dict[str, Any], source: Path) -> None:
+        if "optimiser" not in state:
+            raise BadInput(f"{source}: is a mean of checkpoints, which no run can resume; start from it with --warm")
         if state["recipe"] != self.recipe.name or state["seed"] != self.options.seed:
             was = f"{state['recipe']} with seed {state['seed']}"
             raise BadInput(f"{source}: is a run of {was}; resume it as that, or start again with --warm {source}")
-        if "optimiser" not in state:
-            raise BadInput(f"{source}: is a mean of checkpoints, which no run can resume; start from it with --warm")
         checkpoint.fill(self.network, state["network"], source)
         self.ema = {k: v.to(self.device) for k, v in state["ema"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
