@@ -1,5 +1,5 @@
 """Hazards: a mean of checkpoints is of other weights than it says, counts a stage twice on the card, mixes networks of
-several sizes, or is resumed without an optimiser."""
+several sizes, or is resumed without an optimiser; a run's own average spans another part of it than is asked for."""
 
 import subprocess
 import sys
@@ -96,3 +96,18 @@ def test_the_command_says_what_is_wrong(tmp_path, words, said):
     assert done.returncode == 1
     assert said in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("recent, share", [(1.0, 1 / 5), (4.0, (4 / 8) * (3 / 7) * (2 / 6) * (1 / 5)), (0.0, 1 / 5)])
+def test_a_runs_own_average_spans_the_part_that_is_asked_for(runs, tmp_path, recent, share):
+    """Of the start there is left what four steps leave of it; with 1 the average is the mean of all, the start too."""
+    recipe = Tiny(ema=1.0, recent=recent)
+    trainer = Trainer(recipe, Photographs(runs / "photos"), Options(tmp_path, steps=4))
+    key = next(k for k, v in trainer.ema.items() if v.is_floating_point())
+    trainer.ema[key].fill_(1.0)
+    weights = trainer.network.state_dict()[key]
+    with torch.no_grad():
+        weights.zero_()
+    for n in range(4):
+        trainer._average_weights(n)
+    assert trainer.ema[key].flatten()[0].item() == pytest.approx(share, rel=1e-5)

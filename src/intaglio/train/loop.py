@@ -168,7 +168,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average_weights(self, n: int) -> None:
-        decay = min(self.recipe.ema, (1 + n) / (10 + n))  # young averages forget fast
+        decay = min(self.recipe.ema, (1 + n) / (1 + n + max(1.0, self.recipe.recent)))  # young averages forget fast
         state = self.network.state_dict()
         real = [k for k, v in state.items() if v.is_floating_point()]
         torch._foreach_lerp_([self.ema[k] for k in real], [state[k] for k in real], 1 - decay)
