@@ -62,15 +62,17 @@ class Realism1(Perceptual1):
     crop: int = 128
     batch: int = 6
     rate: float = 1e-3
+    glimpses: int = 6
+    glimpse: int = 96
     dialled: str = ""  # the part of the synthesis whose dial learns, such as "filter"; "" for all of it
-    vgg: float = 3.0  # weights at r = 1, of losses that are relative to the features' own energy
-    rise: float = 2.6
+    vgg: float = 6.0  # weights at r = 1, of losses that are relative to the features' own energy
+    rise: float = 3.2
     mobilenet: float = 0.6
     lattice: float = 1.0  # in grey levels squared
     speckle: float = 3.0
-    fooling: float = 2.6  # at q = 0
-    fade: float = 2.2  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
-    kind: str = "hinge"
+    fooling: float = 2.2  # at q = 0
+    fade: float = 3.2  # it falls as exp(-fade q / 63), the root of the squared error by 1.76: less is left to invent
+    kind: str = "non-saturating"
     critic: Callable[[int], nn.Module] = projected  # from the channels of the latent
     critic_rate: float = 5e-4
     head_start: int = 100

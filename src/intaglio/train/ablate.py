@@ -61,7 +61,7 @@ def _judged_by(kind: Callable[..., torch.nn.Module], **options: object) -> reali
 
 # name: (group, recipe)
 ROWS: dict[str, tuple[str, intaglio1.Intaglio1]] = {
-    "realism": ("released", REALISM),  # heads on MobileNetV2, spectral normalisation, hinge, a dial on all of it
+    "realism": ("released", REALISM),  # heads on MobileNetV2, spectral normalisation, a dial on all of it
     "fidelity": ("released", FIDELITY),  # the KLT start, two blocks each, the filter
     "patch": ("discriminator", _judged_by(Patch, width=32)),
     "patch-pixels": ("discriminator", _judged_by(Patch, width=32, detail=False)),
@@ -72,7 +72,7 @@ ROWS: dict[str, tuple[str, intaglio1.Intaglio1]] = {
     "no-norm": ("normalisation", _judged_by(Projected, norm="none")),
     **{f"patch-{norm}": ("normalisation", _judged_by(Patch, width=32, norm=norm))
        for norm in ("batch", "instance", "channel", "layer", "none")},
-    "non-saturating": ("strategy", dataclasses.replace(REALISM, kind="non-saturating")),
+    "hinge": ("strategy", dataclasses.replace(REALISM, kind="hinge")),
     "lsgan": ("strategy", dataclasses.replace(REALISM, kind="lsgan")),
     "no-head-start": ("strategy", dataclasses.replace(REALISM, head_start=0)),
     "filter-dial": ("strategy", dataclasses.replace(REALISM, dialled="filter")),
