@@ -79,7 +79,7 @@ class Recipe:
     critic_betas: tuple[float, float] = (0.0, 0.99)
     head_start: int = 0  # first steps in which the discriminators alone learn
     ema: float = 0.999  # decay of the averaged weights that are exported
-    recent: float = 9.0  # they span the last 1 / recent of a run until that is 1 / (1 - ema) steps; at least 1
+    recent: float = 9.0  # step n counts as n^(recent - 1) in them, 1: all alike; no longer than 1 / (1 - ema) steps
     zoom: float = 1.0  # crops are up to so many times larger, then shrunk
     colour: float = 0.0  # brightness and channels vary by up to this share
     target_bpp: float | None = None  # a rate that the recipe steers to, watched by the alarms
