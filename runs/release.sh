@@ -10,6 +10,10 @@
 #     --leg fidelity|decoder|perceptual|realism|all                       [all]
 #     --minutes N            time box of each leg, export and all [24]
 #     --warm FILE            package or checkpoint that the first leg starts from [the KLT]
+#     --steady               perceptual and realism at a constant learning rate, their weights averaged over the whole
+#                            leg: what gains where a leg goes on from a model that is trained already
+#     --runs N               N runs of those two legs at once, each with a seed of its own, and the mean of them, which
+#                            takes two minutes more [1]; to give each a core: -- --threads 1
 #     --sources CSV          a row a photograph with a column `licence`, for the card
 #     --pieces DIR           cut each leg's checkpoint into files below 16 MiB there
 #     --rehearse             20 steps a leg on the CPU, export, encode, decode: is everything in place?
@@ -19,8 +23,8 @@
 # The perceptual and realism legs need the frozen backbones' weights: name their folder in INTAGLIO_WEIGHTS.
 # On several GPUs: INTAGLIO="torchrun --nproc-per-node 8 -m intaglio" runs/release.sh ...
 set -euo pipefail
-size=small leg=all minutes=24 warm= sources= pieces= rehearse= more=()
-usage() { sed -n '2,20s/^# \{0,1\}//p' "$0"; exit "$1"; }
+size=small leg=all minutes=24 warm= runs=1 sources= pieces= rehearse= steady=() more=()
+usage() { sed -n '2,24s/^# \{0,1\}//p' "$0"; exit "$1"; }
 positional=()
 while (($#)); do
   case $1 in
@@ -28,6 +32,8 @@ while (($#)); do
     --leg) leg=$2; shift 2 ;;
     --minutes) minutes=$2; shift 2 ;;
     --warm) warm=$2; shift 2 ;;
+    --steady) steady=(--rate 2.5e-4 --set floor=1 --set recent=2 --set ema=0.9999); shift ;;
+    --runs) runs=$2; shift 2 ;;
     --sources) sources=$2; shift 2 ;;
     --pieces) pieces=$2; shift 2 ;;
     --rehearse) rehearse=1; shift ;;
@@ -44,6 +50,7 @@ case $leg in
   fidelity | decoder | perceptual | realism | all) ;;
   *) echo "$0: --leg fidelity, decoder, perceptual, realism or all" >&2; exit 2 ;;
 esac
+[[ $runs =~ ^[1-9][0-9]?$ ]] || { echo "$0: --runs from 1 to 99" >&2; exit 2; }
 python=${PYTHON:-python}
 intaglio=${INTAGLIO:-$python -m intaglio}
 box=(--minutes "$minutes")
@@ -54,15 +61,43 @@ if [[ $rehearse ]]; then
 fi
 mkdir -p "$out"
 
-train() { # RECIPE FOLDER [options]
+words() { # RECIPE FOLDER [options]: those of a training, in `command`
   local recipe=$1 folder=$2 option options=()
   shift 2
   for option in ${more[@]+"${more[@]}"}; do
     [[ $option == --resume && ! -e $folder/last.pt ]] || options+=("$option")
   done
   # shellcheck disable=SC2086  # a launcher is several words
-  $intaglio train "$recipe" --data "$photos" --out "$folder" "${box[@]}" "$@" ${options[@]+"${options[@]}"}
-  if [[ $pieces ]]; then "$python" -m intaglio.train.pieces cut "$folder/last.pt" "$pieces/$(basename "$folder")"; fi
+  command=($intaglio train "$recipe" --data "$photos" --out "$folder" "${box[@]}" "$@" ${options[@]+"${options[@]}"})
+}
+in_pieces() { # FOLDER
+  if [[ $pieces ]]; then "$python" -m intaglio.train.pieces cut "$1/last.pt" "$pieces/$(basename "$1")"; fi
+}
+train() { # RECIPE FOLDER [options]
+  words "$@"
+  "${command[@]}"
+  in_pieces "$2"
+}
+settle() { # RECIPE FOLDER [options]: the same, steadily and in several runs if that is asked for
+  local recipe=$1 folder=$2 run pack status=0
+  shift 2
+  set -- "$@" ${steady[@]+"${steady[@]}"}
+  if ((runs == 1)); then train "$recipe" "$folder" "$@"; return; fi
+  running=()
+  # what runs in the background hears no Ctrl-C: it is passed on, and each run leaves a checkpoint
+  trap 'kill ${running[@]+"${running[@]}"} 2> /dev/null; wait; exit 130' INT TERM
+  for ((run = 0; run < runs; run++)); do
+    words "$recipe" "$folder/run$run" "$@" --seed "$run"
+    "${command[@]}" &
+    running+=($!)
+  done
+  for run in "${running[@]}"; do wait "$run" || status=$?; done
+  trap - INT TERM
+  ((status == 0)) || exit "$status"
+  "$python" -m intaglio.train.average "$folder/last.pt" "$folder"/run*/last.pt
+  if [[ -e $folder/run0/photographs.u8 ]]; then pack=$folder/run0/photographs; else pack=$photos; fi
+  $intaglio export "$folder/last.pt" --data "$pack" -o "$folder/$recipe.itgm" ${rehearse:+--pictures 32}
+  in_pieces "$folder"
 }
 
 if [[ $leg == fidelity || $leg == all ]]; then
@@ -75,16 +110,16 @@ if [[ $leg == decoder || $leg == all ]]; then
   last=$out/decoder
 fi
 if [[ $leg == perceptual || $leg == all ]]; then
-  train "$name-perceptual" "$out/perceptual" --warm "$(warmed perceptual decoder)"
+  settle "$name-perceptual" "$out/perceptual" --warm "$(warmed perceptual decoder)"
   last=$out/perceptual
 fi
 if [[ $leg == realism || $leg == all ]]; then
-  train "$name-realism" "$out/realism" --warm "$(warmed realism perceptual)"
+  settle "$name-realism" "$out/realism" --warm "$(warmed realism perceptual)"
   last=$out/realism
 fi
 cp "$last"/*.itgm "$out/$name.itgm"
 "$python" -m intaglio.train.release "$out/$name.itgm" ${sources:+--sources "$sources"} \
-  --note "runs/release.sh, size $size, legs of $minutes minutes"
+  --note "runs/release.sh, size $size, legs of $minutes minutes, $runs at once${steady:+, steady}"
 if [[ $rehearse ]]; then
   picture=$(dirname "${BASH_SOURCE[0]}")/../examples/dog.webp  # PHOTOS may be a pack, or hold other things too
   "$python" -m intaglio roundtrip "$picture" --model "$out/$name.itgm" -o "$out/picture.png" --keep-itg --overwrite

@@ -3,7 +3,9 @@ something that is no picture. Stubs stand in for the programs and record their a
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ RUNS = Path(__file__).parent.parent / "runs"
 STUB = """#!/usr/bin/env bash
 echo "$*" >> "$RECORD"
 [[ $1 == -c ]] && echo the-model.itgm
-case $* in train\\ * | *intaglio.train.ablate*) ;; *) exit 0 ;; esac
+case $* in train\\ * | *intaglio.train.ablate*) ;; export*) touch "${@: -1}"; exit ;; *) exit 0 ;; esac
 while (($#)); do [[ $1 == --out ]] && out=$2; shift; done
 mkdir -p "$out"
 touch "$out/last.pt" "$out/leg.itgm"
@@ -61,6 +63,50 @@ def test_one_leg_from_a_warm_start_cut_into_pieces(script, tmp_path):
     assert calls[0] == "train intaglio1-small-realism --data PHOTOS --out o/realism --minutes 24 --warm W"
     assert calls[1] == "-m intaglio.train.pieces cut o/realism/last.pt P/realism"
     assert calls[2].startswith("-m intaglio.train.release o/intaglio1-small.itgm --sources S --note")
+
+
+STEADY = "--rate 2.5e-4 --set floor=1 --set recent=2 --set ema=0.9999"
+
+
+def test_runs_at_once_become_one_model(script):
+    """Each with a seed and a folder of its own, and the package that of their mean, not of one of them."""
+    done, calls = script("release.sh", "--leg", "realism", "--warm", "W", "--steady", "--runs", "2", "PHOTOS", "o")
+    assert done.returncode == 0, done.stderr
+    assert sorted(calls[:2]) == [
+        f"train intaglio1-small-realism --data PHOTOS --out o/realism/run{i} --minutes 24 --warm W {STEADY} --seed {i}"
+        for i in range(2)
+    ]
+    assert calls[2] == "-m intaglio.train.average o/realism/last.pt o/realism/run0/last.pt o/realism/run1/last.pt"
+    assert calls[3] == "export o/realism/last.pt --data PHOTOS -o o/realism/intaglio1-small-realism.itgm"
+    assert calls[4].startswith("-m intaglio.train.release o/intaglio1-small.itgm --note")
+
+
+def test_a_run_that_fails_is_no_part_of_a_mean(script, tmp_path):
+    stub = tmp_path / "stub"
+    stub.write_text(STUB + "[[ $out != *run1 ]] || exit 3\n")
+    done, calls = script("release.sh", "--leg", "realism", "--warm", "W", "--runs", "2", "PHOTOS", "o")
+    assert done.returncode == 3 and len(calls) == 2
+
+
+def test_an_interruption_reaches_every_run(tmp_path):
+    stub = tmp_path / "stub"
+    stub.write_text("""#!/usr/bin/env bash
+while (($#)); do [[ $1 == --out ]] && out=$2; shift; done
+mkdir -p "$out"
+trap 'touch "$out/stopped"; exit 1' TERM
+touch "$out/begun"
+while :; do sleep 0.05; done
+""")
+    stub.chmod(0o755)
+    words = ["bash", str(RUNS / "release.sh"), "--leg", "realism", "--warm", "W", "--runs", "2", "PHOTOS", "o"]
+    with subprocess.Popen(words, env=os.environ | {"INTAGLIO": str(stub)}, cwd=tmp_path) as process:
+        runs = [tmp_path / f"o/realism/run{i}" for i in range(2)]
+        deadline = time.monotonic() + 30
+        while not all((run / "begun").exists() for run in runs) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert all((run / "stopped").exists() for run in runs)
 
 
 def test_resuming_begins_the_leg_that_has_not_begun(script, tmp_path):

@@ -30,6 +30,7 @@ class Tiny(Intaglio1):
     batch: int = 4
     rate: float = 2e-3
     warm_up: int = 5
+    lowest: float = 0.0
     fooling: float = 0.01  # weight of the adversarial term; 0: no discriminator
 
     def opponents(self):
