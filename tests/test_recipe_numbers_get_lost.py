@@ -111,6 +111,13 @@ def test_what_cannot_be_set_is_told(word: str, told: str) -> None:
         numbers.stated(recipes.recipe("hific-mi"), [word])
 
 
+@pytest.mark.parametrize("word", ["thrift=1", "mixed=0.5"])
+def test_what_a_stage_inherits_and_never_reads_cannot_be_set(word: str) -> None:
+    assert numbers.stated(recipes.recipe("intaglio1-small-perceptual"), [word])
+    with pytest.raises(BadInput, match="of intaglio1-small-realism can be set"):
+        numbers.stated(recipes.recipe("intaglio1-small-realism"), [word])
+
+
 @pytest.mark.parametrize(("recipe", "word"), [
     ("compressgan", "gamma=1"), ("compressgan", "kind=nonsense"), ("hific-mi", "perceptual=nonsense"),
     ("compressgan", "rise=nonsense"), ("compressgan", "delta=0,0"), ("compressgan", "latents=0"),

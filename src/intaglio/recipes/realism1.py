@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,7 @@ def dial(out: Outputs) -> Tensor:
 class Realism1(Perceptual1):
     """Stage 2, realism: the synthesis learns to print at every position of the dial, from the same bytes."""
 
+    idle: ClassVar[tuple[str, ...]] = ("mixed", "thrift")
     name: str = "intaglio1-small-realism"
     crop: int = 128
     batch: int = 6

@@ -45,7 +45,7 @@ def kinds(recipe: Recipe) -> dict[str, Any]:
 
 def stated(recipe: Recipe, words: Sequence[str]) -> dict[str, Any]:
     """The numbers that NAME=VALUE words (the command line's --set) give a recipe. Raises BadInput."""
-    can = {name: kind for name, kind in kinds(recipe).items() if name not in OPTIONS}
+    can = {name: kind for name, kind in kinds(recipe).items() if name not in (*OPTIONS, *recipe.idle)}
     given = {}
     for word in words:
         name, equals, text = word.partition("=")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,7 @@ class Opponent:
 class Recipe:
     """The numbers of a training; a system derives from it, adds its own, and says how to build itself."""
 
+    idle: ClassVar[tuple[str, ...]] = ()  # inherited numbers that it has no use for, and which cannot be set
     name: str = ""
     crop: int = 256  # pixels on a side; a multiple of 64
     batch: int = 8  # pictures of one process
