@@ -2,7 +2,7 @@
 # The released model, from photographs to package, in legs that end inside a time box:
 #   fidelity   rate + lambda(q) MSE at every q          -> OUT/fidelity
 #   decoder    MSE by the synthesis alone, same bytes   -> OUT/decoder
-#   perceptual rate + MSE + VGG distance at every q     -> OUT/perceptual
+#   perceptual rate + MSE + VGG distance at every q     -> OUT/perceptual (its lowest step held: train/scale.py)
 #   realism    the dial, from the same bytes            -> OUT/realism (and OUT/NAME.itgm, completed)
 #
 #   runs/release.sh [options] PHOTOS OUT
@@ -10,21 +10,22 @@
 #     --leg fidelity|decoder|perceptual|realism|all                       [all]
 #     --minutes N            time box of each leg, export and all [24]
 #     --warm FILE            package or checkpoint that the first leg starts from [the KLT]
-#     --steady               perceptual and realism at a constant learning rate, their weights averaged over the whole
-#                            leg: what gains where a leg goes on from a model that is trained already
-#     --runs N               N runs of those two legs at once, each with a seed of its own, and the mean of them, which
-#                            takes two minutes more [1]; to give each a core: -- --threads 1
+#     --steady               perceptual and realism at a constant learning rate, their weights averaged over the leg (or
+#                            its last ten thousand steps): what gains where a model is trained already
+#     --runs N               N runs of those two legs at once, seeds 0 to N - 1, and the mean of them [1]; to give each
+#                            a core: -- --threads 1
 #     --sources CSV          a row a photograph with a column `licence`, for the card
 #     --pieces DIR           cut each leg's checkpoint into files below 16 MiB there
 #     --rehearse             20 steps a leg on the CPU, export, encode, decode: is everything in place?
 #     -- OPTIONS             passed on to `intaglio train` (--device cuda --bfloat16 --compile, ...); --resume goes on
 #                            with the legs that have begun, and begins the others
+# The photographs are packed once, into OUT/photographs, before the first leg's time begins.
 #
 # The perceptual and realism legs need the frozen backbones' weights: name their folder in INTAGLIO_WEIGHTS.
 # On several GPUs: INTAGLIO="torchrun --nproc-per-node 8 -m intaglio" runs/release.sh ...
 set -euo pipefail
 size=small leg=all minutes=24 warm= runs=1 sources= pieces= rehearse= steady=() more=()
-usage() { sed -n '2,24s/^# \{0,1\}//p' "$0"; exit "$1"; }
+usage() { sed -n '2,25s/^# \{0,1\}//p' "$0"; exit "$1"; }
 positional=()
 while (($#)); do
   case $1 in
@@ -51,6 +52,14 @@ case $leg in
   *) echo "$0: --leg fidelity, decoder, perceptual, realism or all" >&2; exit 2 ;;
 esac
 [[ $runs =~ ^[1-9][0-9]?$ ]] || { echo "$0: --runs from 1 to 99" >&2; exit 2; }
+if [[ ($runs != 1 || ${steady[*]-}) && ($leg == fidelity || $leg == decoder) ]]; then
+  echo "$0: --runs and --steady are for perceptual and realism; leave them out" >&2
+  exit 2
+fi
+if [[ $runs != 1 && " ${more[*]-}" == *" --seed"* ]]; then
+  echo "$0: --runs gives every run a seed of its own; leave --seed out" >&2
+  exit 2
+fi
 python=${PYTHON:-python}
 intaglio=${INTAGLIO:-$python -m intaglio}
 box=(--minutes "$minutes")
@@ -60,6 +69,9 @@ if [[ $rehearse ]]; then
   rm -rf "$out"
 fi
 mkdir -p "$out"
+again=
+for option in ${more[@]+"${more[@]}"}; do [[ $option != --resume ]] || again=--resume; done
+photos=$("$python" -m intaglio.train.packs "$photos" "$out" $again)
 
 words() { # RECIPE FOLDER [options]: those of a training, in `command`
   local recipe=$1 folder=$2 option options=()
@@ -70,56 +82,74 @@ words() { # RECIPE FOLDER [options]: those of a training, in `command`
   # shellcheck disable=SC2086  # a launcher is several words
   command=($intaglio train "$recipe" --data "$photos" --out "$folder" "${box[@]}" "$@" ${options[@]+"${options[@]}"})
 }
-in_pieces() { # FOLDER
-  if [[ $pieces ]]; then "$python" -m intaglio.train.pieces cut "$1/last.pt" "$pieces/$(basename "$1")"; fi
-}
 train() { # RECIPE FOLDER [options]
   words "$@"
   "${command[@]}"
-  in_pieces "$2"
 }
-settle() { # RECIPE FOLDER [options]: the same, steadily and in several runs if that is asked for
-  local recipe=$1 folder=$2 run pack status=0
+in_pieces() { # FOLDER
+  if [[ $pieces ]]; then "$python" -m intaglio.train.pieces cut "$1/last.pt" "$pieces/$(basename "$1")"; fi
+}
+export_again() { # RECIPE FOLDER: what was made of last.pt after the training
+  "$python" -m intaglio export "$2/last.pt" --data "$photos" -o "$2/$1.itgm" ${rehearse:+--pictures 32}
+}
+settle() { # RECIPE FOLDER [options]: train, steadily and in several runs if that is asked for
+  local recipe=$1 folder=$2 run status=0 running=() ends=() box=("${box[@]}")
   shift 2
+  if [[ ! $rehearse && ($runs != 1 || $recipe == *perceptual) ]]; then  # what follows has its part of the box, too
+    box=(--minutes "$(awk -v m="$minutes" 'BEGIN { print (m > 8 ? m - 2 : 0.75 * m) }')")
+  fi
   set -- "$@" ${steady[@]+"${steady[@]}"}
   if ((runs == 1)); then train "$recipe" "$folder" "$@"; return; fi
-  running=()
+  if [[ -e $folder/log.jsonl ]]; then
+    echo "$0: $folder holds a single run already; go on with that, or choose another OUT" >&2
+    exit 2
+  fi
   # what runs in the background hears no Ctrl-C: it is passed on, and each run leaves a checkpoint
   trap 'kill ${running[@]+"${running[@]}"} 2> /dev/null; wait; exit 130' INT TERM
   for ((run = 0; run < runs; run++)); do
     words "$recipe" "$folder/run$run" "$@" --seed "$run"
     "${command[@]}" &
     running+=($!)
+    ends+=("$folder/run$run/last.pt")
   done
   for run in "${running[@]}"; do wait "$run" || status=$?; done
   trap - INT TERM
   ((status == 0)) || exit "$status"
-  "$python" -m intaglio.train.average "$folder/last.pt" "$folder"/run*/last.pt
-  if [[ -e $folder/run0/photographs.u8 ]]; then pack=$folder/run0/photographs; else pack=$photos; fi
-  $intaglio export "$folder/last.pt" --data "$pack" -o "$folder/$recipe.itgm" ${rehearse:+--pictures 32}
-  in_pieces "$folder"
+  "$python" -m intaglio.train.average "$folder/last.pt" "${ends[@]}"
 }
 
 if [[ $leg == fidelity || $leg == all ]]; then
   train "$name" "$out/fidelity" ${warm:+--warm "$warm"}
+  in_pieces "$out/fidelity"
   last=$out/fidelity
 fi
 warmed() { if [[ $leg == "$1" && $warm ]]; then echo "$warm"; else echo "$out/$2/last.pt"; fi; } # LEG LEG-BEFORE
 if [[ $leg == decoder || $leg == all ]]; then
   train "$name-decoder" "$out/decoder" --warm "$(warmed decoder fidelity)"
+  in_pieces "$out/decoder"
   last=$out/decoder
 fi
 if [[ $leg == perceptual || $leg == all ]]; then
   settle "$name-perceptual" "$out/perceptual" --warm "$(warmed perceptual decoder)"
+  "$python" -m intaglio.train.scale "$out/perceptual/last.pt" --data "$photos" ${rehearse:+--crops 4}
+  export_again "$name-perceptual" "$out/perceptual"
+  in_pieces "$out/perceptual"
   last=$out/perceptual
 fi
 if [[ $leg == realism || $leg == all ]]; then
   settle "$name-realism" "$out/realism" --warm "$(warmed realism perceptual)"
+  if ((runs > 1)); then export_again "$name-realism" "$out/realism"; fi
+  in_pieces "$out/realism"
   last=$out/realism
+fi
+how=
+if [[ $leg == all || $leg == perceptual || $leg == realism ]]; then
+  how=${steady:+, at a constant rate}
+  if ((runs > 1)); then how+=", the mean of $runs runs"; fi
 fi
 cp "$last"/*.itgm "$out/$name.itgm"
 "$python" -m intaglio.train.release "$out/$name.itgm" ${sources:+--sources "$sources"} \
-  --note "runs/release.sh, size $size, legs of $minutes minutes, $runs at once${steady:+, steady}"
+  --note "runs/release.sh, size $size, legs of $minutes minutes$how"
 if [[ $rehearse ]]; then
   picture=$(dirname "${BASH_SOURCE[0]}")/../examples/dog.webp  # PHOTOS may be a pack, or hold other things too
   "$python" -m intaglio roundtrip "$picture" --model "$out/$name.itgm" -o "$out/picture.png" --keep-itg --overwrite

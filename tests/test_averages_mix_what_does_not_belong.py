@@ -12,8 +12,9 @@ from tiny_recipe import Tiny
 from intaglio.errors import BadInput
 from intaglio.train import checkpoint
 from intaglio.train.average import average, together
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.packs import pack
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,9 @@ from intaglio.package import Package
 from intaglio.reader import Reader
 from intaglio.recipes.extreme_sc import ExtremeSC, recipe
 from intaglio.tiles import Layout
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.packs import pack
 
 SMALL = replace(recipe, width=8, blocks=1, crop=128, batch=4, rate=2e-3)
 STEPS = 800 if os.environ.get("INTAGLIO_CAMVID") else 200

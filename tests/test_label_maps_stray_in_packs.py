@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from intaglio.errors import BadInput
-from intaglio.train.data import NO_LABEL, Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.draws import Draws
+from intaglio.train.packs import NO_LABEL, pack
 
 
 def picture(folder: Path, name: str, width: int, height: int, labelled: bool, seed: int, area: int = 8) -> None:

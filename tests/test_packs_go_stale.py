@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from intaglio.errors import BadInput
-from intaglio.train import checkpoint, run
-from intaglio.train.data import Photographs, is_current
+from intaglio.train import checkpoint, packs, run
+from intaglio.train.data import Photographs
 from intaglio.train.loop import Options
-from intaglio.train.run import prepare
+from intaglio.train.packs import is_current, prepare
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_an_unchanged_folder_is_packed_once(folder: Path, tmp_path: Path, monkey
     for out in (tmp_path / "out", folder / "run"):
         first = prepare(folder, out)
         photograph(out / "strip-0000001.png", 99)
-        monkeypatch.setattr(run, "pack", None)
+        monkeypatch.setattr(packs, "pack", None)
         assert prepare(Path("photos"), out) == first
         monkeypatch.undo()
         monkeypatch.chdir(tmp_path)

@@ -14,7 +14,7 @@ from intaglio import recipes
 from intaglio.errors import BadInput
 from intaglio.package import Package
 from intaglio.train import numbers, run
-from intaglio.train.data import pack
+from intaglio.train.packs import pack
 
 BOX = ("--width", 4, "--crop", 64, "--batch", 1, "--threads", 1, "--pictures", 1)
 NUMBERS = ("--set=latents=128", "--set=rise=nearest", "--set=delta=4,0.5", "--set=lambda_perc=0", "--set=lambda_adv=0")
@@ -89,6 +89,24 @@ def test_a_resumed_run_keeps_its_numbers(
     first, last = stored(out), stored(tmp_path)
     assert last["step"] == 3 and last["numbers"] == first["numbers"]
     assert set(last["stated"]) == set(first["stated"])
+
+
+def test_a_resumed_run_keeps_what_its_options_said(
+    out: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless they are given anew: a gradient that is not finite asks for a lower --rate. Another --width never fits."""
+    monkeypatch.setattr(run, "write", lambda *given: None)
+    (tmp_path / "last.pt").write_bytes((out / "last.pt").read_bytes())
+    again = ("train", "compressgan", "--data", photographs, "--out", tmp_path, "--resume", "--threads", 1)
+    assert call(*again, "--steps", 3) == 0
+    first, last = stored(out), stored(tmp_path)
+    assert last["step"] == 3 and last["numbers"] == first["numbers"]
+    said = [state["training"]["stages"][-1]["numbers"] for state in (first, last)]
+    assert said[0] == said[1] and {"width", "crop", "batch"} <= said[1].keys()
+    assert call(*again, "--steps", 4, "--rate", 1e-5) == 0
+    assert stored(tmp_path)["numbers"] == first["numbers"] | {"rate": 1e-5}
+    assert call(*again, "--steps", 5, "--width", 8) == 2
+    assert "a run of width 4" in one_sentence(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(("word", "told"), [

@@ -26,7 +26,8 @@ from intaglio.reader import Reader
 from intaglio.recipes.refined import knn, xgb
 from intaglio.runtime import Runtime, runtime
 from intaglio.train import boosting, neighbours, refine_data
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
+from intaglio.train.packs import pack
 from intaglio.train.refine import Budget, Refinement
 from intaglio.train.refine import refine as refine_package
 from intaglio.train.refine_data import Samples

@@ -14,7 +14,8 @@ RUNS = Path(__file__).parent.parent / "runs"
 STUB = """#!/usr/bin/env bash
 echo "$*" >> "$RECORD"
 [[ $1 == -c ]] && echo the-model.itgm
-case $* in train\\ * | *intaglio.train.ablate*) ;; export*) touch "${@: -1}"; exit ;; *) exit 0 ;; esac
+[[ $2 == intaglio.train.packs ]] && echo PACK
+case $* in train\\ * | *intaglio.train.ablate*) ;; *intaglio\\ export*) touch "${@: -1}"; exit ;; *) exit 0 ;; esac
 while (($#)); do [[ $1 == --out ]] && out=$2; shift; done
 mkdir -p "$out"
 touch "$out/last.pt" "$out/leg.itgm"
@@ -43,26 +44,30 @@ def script(tmp_path):
 def test_the_legs_in_their_order(script, tmp_path):
     done, calls = script("release.sh", "--minutes", "3", "--size", "full", "PHOTOS", tmp_path / "o", "--", "--compile")
     assert done.returncode == 0, done.stderr
-    assert calls[:4] == [
-        f"train intaglio1 --data PHOTOS --out {tmp_path}/o/fidelity --minutes 3 --compile",
-        f"train intaglio1-decoder --data PHOTOS --out {tmp_path}/o/decoder --minutes 3"
+    assert calls[:7] == [
+        f"-m intaglio.train.packs PHOTOS {tmp_path}/o",
+        f"train intaglio1 --data PACK --out {tmp_path}/o/fidelity --minutes 3 --compile",
+        f"train intaglio1-decoder --data PACK --out {tmp_path}/o/decoder --minutes 3"
         f" --warm {tmp_path}/o/fidelity/last.pt --compile",
-        f"train intaglio1-perceptual --data PHOTOS --out {tmp_path}/o/perceptual --minutes 3"
+        f"train intaglio1-perceptual --data PACK --out {tmp_path}/o/perceptual --minutes 2.25"
         f" --warm {tmp_path}/o/decoder/last.pt --compile",
-        f"train intaglio1-realism --data PHOTOS --out {tmp_path}/o/realism --minutes 3"
+        f"-m intaglio.train.scale {tmp_path}/o/perceptual/last.pt --data PACK",
+        f"-m intaglio export {tmp_path}/o/perceptual/last.pt --data PACK"
+        f" -o {tmp_path}/o/perceptual/intaglio1-perceptual.itgm",
+        f"train intaglio1-realism --data PACK --out {tmp_path}/o/realism --minutes 3"
         f" --warm {tmp_path}/o/perceptual/last.pt --compile",
     ]
-    assert calls[4].startswith(f"-m intaglio.train.release {tmp_path}/o/intaglio1.itgm --note")
-    assert done.stdout.splitlines()[-1] == f"{tmp_path}/o/intaglio1.itgm" and len(calls) == 5
+    assert calls[7].startswith(f"-m intaglio.train.release {tmp_path}/o/intaglio1.itgm --note")
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/o/intaglio1.itgm" and len(calls) == 8
 
 
 def test_one_leg_from_a_warm_start_cut_into_pieces(script, tmp_path):
     options = ("--leg", "realism", "--warm", "W", "--pieces", "P", "--sources", "S")
     done, calls = script("release.sh", *options, "PHOTOS", "o")
     assert done.returncode == 0, done.stderr
-    assert calls[0] == "train intaglio1-small-realism --data PHOTOS --out o/realism --minutes 24 --warm W"
-    assert calls[1] == "-m intaglio.train.pieces cut o/realism/last.pt P/realism"
-    assert calls[2].startswith("-m intaglio.train.release o/intaglio1-small.itgm --sources S --note")
+    assert calls[1] == "train intaglio1-small-realism --data PACK --out o/realism --minutes 24 --warm W"
+    assert calls[2] == "-m intaglio.train.pieces cut o/realism/last.pt P/realism"
+    assert calls[3].startswith("-m intaglio.train.release o/intaglio1-small.itgm --sources S --note")
 
 
 STEADY = "--rate 2.5e-4 --set floor=1 --set recent=2 --set ema=0.9999"
@@ -72,20 +77,33 @@ def test_runs_at_once_become_one_model(script):
     """Each with a seed and a folder of its own, and the package that of their mean, not of one of them."""
     done, calls = script("release.sh", "--leg", "realism", "--warm", "W", "--steady", "--runs", "2", "PHOTOS", "o")
     assert done.returncode == 0, done.stderr
-    assert sorted(calls[:2]) == [
-        f"train intaglio1-small-realism --data PHOTOS --out o/realism/run{i} --minutes 24 --warm W {STEADY} --seed {i}"
+    assert sorted(calls[1:3]) == [
+        f"train intaglio1-small-realism --data PACK --out o/realism/run{i} --minutes 22 --warm W {STEADY} --seed {i}"
         for i in range(2)
     ]
-    assert calls[2] == "-m intaglio.train.average o/realism/last.pt o/realism/run0/last.pt o/realism/run1/last.pt"
-    assert calls[3] == "export o/realism/last.pt --data PHOTOS -o o/realism/intaglio1-small-realism.itgm"
-    assert calls[4].startswith("-m intaglio.train.release o/intaglio1-small.itgm --note")
+    assert calls[3] == "-m intaglio.train.average o/realism/last.pt o/realism/run0/last.pt o/realism/run1/last.pt"
+    assert calls[4] == "-m intaglio export o/realism/last.pt --data PACK -o o/realism/intaglio1-small-realism.itgm"
+    assert calls[5].startswith("-m intaglio.train.release o/intaglio1-small.itgm --note")
+    assert calls[5].endswith("24 minutes, at a constant rate, the mean of 2 runs")
+
+
+def test_a_mean_is_of_its_own_runs(script, tmp_path):
+    """Not of those that another call left beside them, and never in the place of a single run."""
+    (tmp_path / "o/realism/run2").mkdir(parents=True)
+    (tmp_path / "o/realism/run2/last.pt").touch()
+    options = ("--leg", "realism", "--warm", "W", "--runs", "2", "PHOTOS", "o")
+    _, calls = script("release.sh", *options)
+    assert calls[3] == "-m intaglio.train.average o/realism/last.pt o/realism/run0/last.pt o/realism/run1/last.pt"
+    (tmp_path / "o/realism/log.jsonl").touch()
+    done, calls = script("release.sh", *options)
+    assert done.returncode == 2 and "single run" in done.stderr and len(calls) == 1
 
 
 def test_a_run_that_fails_is_no_part_of_a_mean(script, tmp_path):
     stub = tmp_path / "stub"
     stub.write_text(STUB + "[[ $out != *run1 ]] || exit 3\n")
     done, calls = script("release.sh", "--leg", "realism", "--warm", "W", "--runs", "2", "PHOTOS", "o")
-    assert done.returncode == 3 and len(calls) == 2
+    assert done.returncode == 3 and len(calls) == 3
 
 
 def test_an_interruption_reaches_every_run(tmp_path):
@@ -99,7 +117,8 @@ while :; do sleep 0.05; done
 """)
     stub.chmod(0o755)
     words = ["bash", str(RUNS / "release.sh"), "--leg", "realism", "--warm", "W", "--runs", "2", "PHOTOS", "o"]
-    with subprocess.Popen(words, env=os.environ | {"INTAGLIO": str(stub)}, cwd=tmp_path) as process:
+    given = os.environ | {"INTAGLIO": str(stub), "PYTHON": "true"}
+    with subprocess.Popen(words, env=given, cwd=tmp_path) as process:
         runs = [tmp_path / f"o/realism/run{i}" for i in range(2)]
         deadline = time.monotonic() + 30
         while not all((run / "begun").exists() for run in runs) and time.monotonic() < deadline:
@@ -114,9 +133,10 @@ def test_resuming_begins_the_leg_that_has_not_begun(script, tmp_path):
     (tmp_path / "o/fidelity/last.pt").touch()
     done, calls = script("release.sh", "PHOTOS", "o", "--", "--device", "cpu", "--resume")
     assert done.returncode == 0, done.stderr
-    assert calls[0].endswith("--device cpu --resume") and calls[1].endswith("--device cpu")
+    assert calls[0] == "-m intaglio.train.packs PHOTOS o --resume"  # of the photographs that it began with
+    assert calls[1].endswith("--device cpu --resume") and calls[2].endswith("--device cpu")
     _, calls = script("release.sh", "PHOTOS", "o", "--", "--resume")
-    assert calls[0].endswith("--resume") and calls[1].endswith("--resume")
+    assert calls[1].endswith("--resume") and calls[2].endswith("--resume")
 
 
 @pytest.mark.parametrize("photos", ["a pack", "a folder"])
@@ -129,14 +149,17 @@ def test_a_rehearsal_needs_no_picture_among_the_photographs(script, tmp_path, ph
             (tmp_path / photos / f"{'long' * 20}{i}.labels.png").touch()
     done, calls = script("release.sh", "--rehearse", photos, "o")
     assert done.returncode == 0, done.stderr
-    assert calls[0].endswith("--steps 20 --batch 2 --device cpu --pictures 32")
+    assert calls[1].endswith("--steps 20 --batch 2 --device cpu --pictures 32")
     assert calls[-1].startswith("-m intaglio roundtrip ")
     picture = tmp_path / calls[-1].split("roundtrip ")[1].split(" --model")[0]
     assert picture.is_file() and picture.samefile(RUNS.parent / "examples/dog.webp")
 
 
 @pytest.mark.parametrize("words", [[], ["PHOTOS"], ["--size", "huge", "PHOTOS", "o"], ["--leg", "third", "PHOTOS", "o"],
-                                   ["--fast", "PHOTOS", "o"]])
+                                   ["--fast", "PHOTOS", "o"], ["--runs", "0", "PHOTOS", "o"],
+                                   ["--runs", "2", "--leg", "fidelity", "PHOTOS", "o"],
+                                   ["--steady", "--leg", "decoder", "PHOTOS", "o"],
+                                   ["--runs", "2", "PHOTOS", "o", "--", "--seed", "3"]])
 def test_what_is_not_understood_starts_nothing(script, words):
     done, calls = script("release.sh", *words)
     assert done.returncode == 2 and calls == [] and "release.sh" in done.stderr
@@ -145,7 +168,8 @@ def test_what_is_not_understood_starts_nothing(script, words):
 def test_help_tells_every_option(script):
     done, calls = script("release.sh", "--help")
     assert done.returncode == 0 and calls == []
-    for option in ("--size", "--leg", "--minutes", "--warm", "--sources", "--pieces", "--rehearse", "-- OPTIONS"):
+    for option in ("--size", "--leg", "--minutes", "--warm", "--sources", "--pieces", "--rehearse", "-- OPTIONS",
+                   "--steady", "--runs"):
         assert option in done.stdout
     assert "set -euo" not in done.stdout and "several GPUs" in done.stdout
 

@@ -24,9 +24,10 @@ from intaglio.recipes.extreme_sc import CELLS, TOLD, ExtremeSC, areas, boxes, re
 from intaglio.runtime import runtime
 from intaglio.selection import select
 from intaglio.tiles import CELL, Layout, pixels
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.draws import Draws
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.packs import pack
 
 SMALL = replace(recipe, width=8, blocks=1, crop=64, batch=2)
 

@@ -21,10 +21,11 @@ from intaglio.errors import BadInput
 from intaglio.package import Package
 from intaglio.reader import Reader
 from intaglio.train import run
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.draws import Draws
 from intaglio.train.loop import Options, Trainer
 from intaglio.train.numbers import change
+from intaglio.train.packs import pack
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SYSTEMS = ["autoencoder", "vae", "compressgan", "hific-lo", "hific-mi", "hific-hi", "extreme-gc", "extreme-gc-labels",

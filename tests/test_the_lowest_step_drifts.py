@@ -1,12 +1,13 @@
 """Hazards: the lowest step takes more and more bits from stage to stage; what holds it bends other steps too, bends
 more than it must, or says nothing of it on the card."""
 
-import numpy as np
 import pytest
 import tiny_recipe
 import torch
 
-from intaglio.train import release, scale
+from intaglio import recipes
+from intaglio.errors import BadInput
+from intaglio.train import checkpoint, scale
 from intaglio.train.draws import Draws
 
 CROPS = 2
@@ -22,7 +23,8 @@ def rate(network, photographs, q=0.0):
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, monkeypatch):
+    monkeypatch.setattr(scale, "named", lambda name: tiny_recipe.Tiny() if name == "tiny" else recipes.recipe(name))
     network, photographs, _ = tiny_recipe.start(tmp_path)
     network.requires_grad_(False).log_gain += 3  # an untrained network has few latents that do not round to 0
     return network, photographs
@@ -55,12 +57,39 @@ def test_an_untrained_network_is_not_bent_without_end(start):
     torch.testing.assert_close(network.log_gain[0], before[0] - 1)
 
 
-def test_the_package_has_it_and_its_card_says_so(start):
+@pytest.mark.parametrize("mean", [False, True])
+def test_a_checkpoint_is_lowered_once_and_its_card_says_so(start, tmp_path, mean):
+    """Both sets of weights, which a mean has as one; a resumed run keeps what is said of it."""
     network, photographs = start
-    gains = network.log_gain.exp().numpy()
+    weights = network.state_dict()
+    state = {
+        "recipe": "tiny", "numbers": {}, "network": weights, "ema": weights if mean else {**weights}, "step": 3,
+        "pixels": 9, "training": {"steps": 3, "pixels": 9, "stages": [{"recipe": "tiny", "steps": 3, "pixels": 9}]},
+        "before": {},
+    }
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, state)
     aim = 0.9 * rate(network, photographs)
-    package = release.package(network, "tiny", photographs, CROPS, {}, lowest=aim)
-    lowered = package.card["recipe"]["lowest_gains_lowered_by"]
-    assert 0 < lowered < 1
-    np.testing.assert_allclose(package.tables["gains"][0], gains[0] * np.exp(-lowered), rtol=1e-4)
-    np.testing.assert_allclose(package.tables["gains"][7], gains[1], rtol=1e-4)
+    by = scale.lower_checkpoint(path, tmp_path / "pack", aim, CROPS)
+    assert 0 < by < 1
+    after = checkpoint.load(path)
+    for key in ("network", "ema"):
+        torch.testing.assert_close(after[key]["log_gain"][0], weights["log_gain"][0] - by)
+        assert torch.equal(after[key]["log_gain"][1:], weights["log_gain"][1:])
+    assert after["training"]["stages"][-1]["lowest_gains_lowered_by"] == by
+    assert after["before"]["stages"] == after["training"]["stages"][-1:]
+    assert scale.lower_checkpoint(path, tmp_path / "pack", aim, CROPS) == 0
+    assert len(checkpoint.load(path)["training"]["stages"]) == 2
+
+
+def test_what_has_no_scale_is_refused(start, tmp_path):
+    network, _ = start
+    state = {"network": network.state_dict(), "ema": network.state_dict(), "step": 0, "pixels": 0}
+    checkpoint.save(tmp_path / "bare.pt", state)
+    with pytest.raises(BadInput, match="does not say how it was trained"):
+        scale.lower_checkpoint(tmp_path / "bare.pt", tmp_path / "pack")
+    checkpoint.save(tmp_path / "paper.pt", state | {"recipe": "compressgan", "training": {}})
+    with pytest.raises(BadInput, match="no quality scale"):
+        scale.lower_checkpoint(tmp_path / "paper.pt", tmp_path / "pack")
+    with pytest.raises(BadInput, match="above 0"):
+        scale.lower_checkpoint(tmp_path / "paper.pt", tmp_path / "pack", 0.0)

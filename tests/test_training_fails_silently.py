@@ -13,10 +13,11 @@ from intaglio.errors import BadInput, CorruptFile
 from intaglio.nn.codec import Codec
 from intaglio.train import checkpoint, pieces
 from intaglio.train.alarms import Alarms, Stopped
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.draws import Draws
 from intaglio.train.journal import Journal
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.packs import pack
 from intaglio.train.recipe import Outputs
 
 

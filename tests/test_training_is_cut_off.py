@@ -14,8 +14,9 @@ from tiny_recipe import Tiny
 from intaglio.errors import BadInput
 from intaglio.train import run as runs
 from intaglio.train.alarms import Stopped
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.packs import pack
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from tiny_recipe import Tiny
 
 from intaglio.errors import BadInput
 from intaglio.train import parallel
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.draws import Draws
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.packs import pack
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from test_systems_do_not_code import EXAMPLES, small, trained
 
 import intaglio
 from intaglio.losses.gradient_penalty import wgan_gp
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.draws import Draws
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.packs import pack
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,11 @@ from intaglio.nn.codec import KNOTS, STEPS, Codec, hat, rate_weight
 from intaglio.nn.transforms import Shape
 from intaglio.package import Package, released
 from intaglio.train import klt, warm
-from intaglio.train.data import Photographs, fixed_crops, pack
+from intaglio.train.data import Photographs
+from intaglio.train.draws import Draws
 from intaglio.train.export import integers
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.packs import pack
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -37,7 +39,7 @@ def test_klt_start_reconstructs_as_the_linear_transform_does(photos):
     torch.manual_seed(0)
     codec = Codec(Shape(width=192, latents=256, prior_width=16, prior_low=8, hyper=8)).eval()
     klt.start(codec, photos, count=400)
-    x = fixed_crops(photos, 4, 128, 1)
+    x = photos.crops(Draws(1, 0, 4), 128)
     with torch.no_grad():
         linear = codec.synthesis(codec.analysis(x), torch.zeros(4, 1, 1, 1), torch.zeros(1))
         one = codec.analysis(x)[:, :8]
@@ -75,7 +77,7 @@ def test_gradients_reach_every_weight(photos):
         for p in module.parameters():
             if p.abs().sum() == 0:
                 torch.nn.init.normal_(p, 0, 0.05)
-    x = fixed_crops(photos, 2, 128, 0)
+    x = photos.crops(Draws(0, 0, 2), 128)
     q = torch.tensor([5.0, 60.0])[:, None, None]
     noise = [torch.rand(2, *shape) for shape in codec.noise_shapes(128, 128)]
     x_hat, bits, _ = codec(x, q, torch.tensor(0.7), noise)
@@ -87,7 +89,7 @@ def test_gradients_reach_every_weight(photos):
 def test_the_dial_at_zero_is_the_decoder_without_it_and_elsewhere_is_not(photos):
     torch.manual_seed(0)
     codec = Codec(TINY).eval()
-    x, q = fixed_crops(photos, 2, 128, 0), torch.full((2, 1, 1), 30.0)
+    x, q = photos.crops(Draws(0, 0, 2), 128), torch.full((2, 1, 1), 30.0)
     with torch.no_grad():
         before = codec(x, q)[0]
         for name, p in codec.synthesis.named_parameters():
@@ -103,7 +105,7 @@ def test_the_dial_at_zero_is_the_decoder_without_it_and_elsewhere_is_not(photos)
 def test_gain_maps_train_like_uniform_steps_when_they_are_uniform(photos):
     torch.manual_seed(0)
     codec = Codec(TINY).eval()
-    x = fixed_crops(photos, 2, 128, 0)
+    x = photos.crops(Draws(0, 0, 2), 128)
     q = torch.tensor([20.0, 50.0])[:, None, None]
     with torch.no_grad():
         one, bits, _ = codec(x, q)

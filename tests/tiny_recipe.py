@@ -14,8 +14,9 @@ from intaglio.nn.discriminators.patch import Patch
 from intaglio.nn.transforms import Shape
 from intaglio.recipes.intaglio1 import Intaglio1
 from intaglio.train import checkpoint
-from intaglio.train.data import Photographs, pack
+from intaglio.train.data import Photographs
 from intaglio.train.game import Game
+from intaglio.train.packs import pack
 from intaglio.train.recipe import Opponent
 
 TINY = Shape(width=192, latents=32, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1),
@@ -30,7 +31,6 @@ class Tiny(Intaglio1):
     batch: int = 4
     rate: float = 2e-3
     warm_up: int = 5
-    lowest: float = 0.0
     fooling: float = 0.01  # weight of the adversarial term; 0: no discriminator
 
     def opponents(self):

@@ -65,7 +65,6 @@ class Intaglio1(Recipe):
     masking: float = 0.25  # how much less an error weighs where the original is busy: `losses.masking`
     mixed: float = 0.1  # share of batches whose q varies by 64x64 block, as a gain map makes it
     release: str = "intaglio1-small"  # the name of the package
-    lowest: float = 0.047  # bits per pixel of q = 0, on training crops, 0.05 on Kodak (`train.scale`); 0: as it is
 
     def network(self) -> Codec:
         return Codec(self.shape)
@@ -80,7 +79,7 @@ class Intaglio1(Recipe):
             return package.card.get("training", {})
         state = checkpoint.load(source)
         checkpoint.fill(network, state["ema"], source)
-        return state["training"]
+        return state.get("training", {})
 
     def draw_q(self, draws: Draws) -> Tensor:
         """q of a batch: mostly one step a picture (batch, 1, 1); in some batches it varies by 64x64 block."""
@@ -113,7 +112,7 @@ class Intaglio1(Recipe):
         return columns
 
     def package(self, network: Codec, photographs: Photographs, training: dict, pictures: int) -> Package:
-        return release.package(network, self.release, photographs, pictures, training, lowest=self.lowest)
+        return release.package(network, self.release, photographs, pictures, training)
 
 
 small = Intaglio1()

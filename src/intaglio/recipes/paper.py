@@ -101,7 +101,7 @@ class Paper(Recipe):
             raise BadInput(f"{source}: {self.name} goes on from a checkpoint (last.pt), not from a package")
         state = checkpoint.load(source)
         checkpoint.fill(network, state["ema"], source)
-        return state["training"]
+        return state.get("training", {})
 
     @torch.no_grad()
     def strip(self, network: Any, x: Tensor) -> list[Tensor]:

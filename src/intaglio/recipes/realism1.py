@@ -145,8 +145,7 @@ class Realism1(Perceptual1):
         return {"critic": Opponent(game, self._fooling, self._judged, dial)}
 
     def package(self, network: Codec, photographs: Photographs, training: dict, pictures: int) -> Package:
-        return release.package(network, self.release, photographs, pictures, training, release.REALISM_LIMITS,
-                               lowest=self.lowest)
+        return release.package(network, self.release, photographs, pictures, training, release.REALISM_LIMITS)
 
 
 small = Realism1()

@@ -38,7 +38,7 @@ from ..recipes import intaglio1, realism1
 from ..writing import write_bytes
 from .data import Photographs
 from .loop import Options, Trainer
-from .run import prepare
+from .packs import prepare
 
 QS = (8.0, 24.0, 40.0)
 

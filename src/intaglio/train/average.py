@@ -54,7 +54,8 @@ def average(paths: Sequence[Path], weights: Sequence[float]) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, Any]:
     state = checkpoint.load(path)
-    if not {"recipe", "numbers", "stated", "seed", "training"} <= state.keys() or "stages" not in state["training"]:
+    checkpoint.recipe_of(state, path)
+    if not {"numbers", "stated", "seed"} <= state.keys() or "stages" not in state["training"]:
         raise BadInput(f"{path}: does not say how it was trained; give checkpoints that `intaglio train` wrote")
     return state
 
@@ -88,6 +89,9 @@ def main() -> None:
     a = p.parse_args()
     try:
         paths, weights = zip(*(_given(word) for word in a.checkpoints), strict=True)
+        if a.out.exists() and "optimiser" in checkpoint.load(a.out):
+            raise BadInput(f"{a.out}: is a run's own checkpoint, and a mean in its place could not be resumed; choose "
+                           "another OUT.pt")
         checkpoint.save(a.out, average(paths, weights))
     except ValueError:
         p.exit(1, f"{p.prog}: a weight is no number; give CHECKPOINT:WEIGHT, such as run/last.pt:0.5\n")

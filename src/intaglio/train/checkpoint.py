@@ -35,6 +35,13 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
+def recipe_of(state: dict[str, Any], path: Path) -> str:
+    """The name of the recipe that a checkpoint is of. Raises BadInput where it does not say how it came about."""
+    if not isinstance(state.get("recipe"), str) or not isinstance(state.get("training"), dict):
+        raise BadInput(f"{path}: does not say how it was trained; give a checkpoint that `intaglio train` wrote")
+    return state["recipe"]
+
+
 def fill(network: torch.nn.Module, weights: dict[str, torch.Tensor], source: Path) -> list[str]:
     """Load weights into a network that may have grown since; returns the names that keep their start values.
 

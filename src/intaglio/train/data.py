@@ -1,13 +1,7 @@
-"""Photographs for training: decoded once into one flat uint8 file, then cropped at random on the device that trains.
+"""Random crops of photographs on the device that trains.
 
-The pack is a pair of files: `NAME.u8` (all pictures, RGB, one after another) and `NAME.json` (their sizes and offsets,
-and which files of which folder they were read from).
-A GPU holds all of it as one tensor; on a CPU it is a memory map. Either way a batch is one gather, so the network
-never waits for an image decoder.
-
-A picture NAME.jpg (or .webp, ...) may have a label map NAME.labels.png beside it, of class ids (0..254) in one channel;
-as for `intaglio encode`, a label for every pixel as the file stores them, which the pack turns along with its picture.
-Where there is one, a third file, `NAME.ids`, holds a byte for every pixel of the pack, 255 where there is no label.
+A GPU holds all of a pack (`packs`) as one tensor; on a CPU it is a memory map. Either way a batch is one gather, so the
+network never waits for an image decoder.
 """
 
 from __future__ import annotations
@@ -15,99 +9,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from .. import selection
-from ..errors import BadInput, IntaglioError
-from ..upright import turned, upright
-from ..writing import write_bytes
+from ..errors import BadInput
 from .draws import Draws
-
-LABELS = ".labels.png"
-NO_LABEL = 255
-
-
-def files_of(folder: Path, out: Path) -> dict[str, list[int]]:
-    """The files below `folder` that a pack `out` is made of: their names in it, sizes in bytes, times in ns."""
-    ours = out.parent.resolve() if folder.resolve() in out.resolve().parent.parents else None
-    found = (p for p in folder.rglob("*") if p.is_file())
-    if ours is not None:  # a run's folder in that of its photographs: its packs and strips are none of them
-        found = (p for p in found if ours not in p.resolve().parents)
-    return {str(p.relative_to(folder)): [(s := p.stat()).st_size, s.st_mtime_ns] for p in sorted(found)}
-
-
-def is_current(out: Path, folder: Path) -> bool:
-    """Whether there is a pack `out` that was made of the very files that `folder` holds. One whose index does not say
-    what it was made of (older ones) is taken to be."""
-    try:
-        index = json.loads(out.with_suffix(".json").read_text())
-        return "files" not in index or index["files"] == files_of(folder, out)
-    except (OSError, ValueError, TypeError):
-        return False
-
-
-def pack(folder: Path, out: Path) -> dict:
-    """Decode every readable picture below `folder` into `out`.u8 and `out`.json, in place of a pack that is there.
-    Returns the index.
-
-    Pictures smaller than 64 pixels on a side, and files that are no picture, are skipped and counted in the index
-    under `skipped`; label maps are no pictures of their own. A map that does not fit its picture is a BadInput.
-    """
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: is no folder; give the folder that holds the photographs")
-    entries, names, skipped, offset = [], [], 0, 0
-    made_of = files_of(folder, out)  # before the pack itself appears among them, and as they are now
-    files = [folder / name for name in made_of]
-    maps = {p for p in files if p.name.endswith(LABELS)}
-    files = [p for p in files if p not in maps]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_suffix(".u8.part")
-    ids_part = out.with_suffix(".ids.part")
-    with part.open("wb") as sink, ids_part.open("wb") as ids_sink:
-        for path in files:
-            try:
-                image, orientation = upright(path)
-            except IntaglioError:  # a folder of strangers' files: whatever is no picture is skipped, and counted
-                skipped += 1
-                continue
-            pixels = np.asarray(image)
-            if min(pixels.shape[:2]) < 64:
-                skipped += 1
-                continue
-            sink.write(pixels.tobytes())
-            if maps:
-                ids_sink.write(_ids(path.with_suffix(LABELS), maps, orientation, pixels.shape[:2]).tobytes())
-            entries.append([offset, pixels.shape[0], pixels.shape[1]])
-            names.append(str(path.relative_to(folder)))
-            offset += pixels.size
-    index = {"entries": entries, "names": names, "skipped": skipped, "pixels": offset // 3,
-             "folder": str(folder.resolve()), "files": made_of}
-    out.with_suffix(".json").unlink(missing_ok=True)  # until all is there, there is no pack
-    part.replace(out.with_suffix(".u8"))
-    if maps:
-        ids_part.replace(out.with_suffix(".ids"))
-    else:
-        ids_part.unlink()
-        out.with_suffix(".ids").unlink(missing_ok=True)  # of the pack before
-    write_bytes(out.with_suffix(".json"), json.dumps(index).encode())
-    return index
-
-
-def _ids(path: Path, maps: set[Path], orientation: int, shape: tuple[int, int]) -> np.ndarray:
-    """The label map beside a picture that has been turned, and then is of `shape`; 255 everywhere where there is none.
-    """
-    if path not in maps:
-        return np.full(shape, NO_LABEL, np.uint8)
-    ids = selection.read(path)
-    stored = shape if orientation < 5 else shape[::-1]  # from 5 on, EXIF's orientations swap the sides
-    if ids.shape != stored or int(ids.max()) > NO_LABEL:
-        raise BadInput(f"{path}: is {ids.shape[1]} x {ids.shape[0]} with ids up to {ids.max()}; give one of the "
-                       f"picture's {stored[1]} x {stored[0]} as it is stored, with class ids up to 254")
-    return np.asarray(turned(Image.fromarray(ids.astype(np.uint8)), orientation))
+from .packs import part
 
 
 class Photographs:
@@ -118,10 +26,10 @@ class Photographs:
 
     def __init__(self, out: Path, device: torch.device | str = "cpu"):
         try:
-            self.index = json.loads(out.with_suffix(".json").read_text())
+            self.index = json.loads(part(out, ".json").read_text())
             count = 3 * self.index["pixels"]
-            flat = torch.from_file(str(out.with_suffix(".u8")), shared=False, size=count, dtype=torch.uint8)
-            ids, file = None, out.with_suffix(".ids")
+            flat = torch.from_file(str(part(out, ".u8")), shared=False, size=count, dtype=torch.uint8)
+            ids, file = None, part(out, ".ids")
             if file.is_file():
                 ids = torch.from_file(str(file), shared=False, size=count // 3, dtype=torch.uint8)
         except (OSError, ValueError, KeyError, RuntimeError) as e:
@@ -172,8 +80,3 @@ class Photographs:
     def largest_crop(self) -> int:
         """The side of the largest square that some picture holds, in pixels."""
         return int(self.entries[:, 1:].amin(1).max())
-
-
-def fixed_crops(photographs: Photographs, count: int, size: int, seed: int) -> Tensor:
-    """`count` crops that depend on the seed alone, for start values, counts and pictures to look at."""
-    return photographs.crops(Draws(seed, 0, count, photographs.device), size)

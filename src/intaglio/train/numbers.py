@@ -85,6 +85,20 @@ def kept(recipe: Recipe, numbers: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items() if k in known}
 
 
+def going_on(recipe: Recipe, given: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """The numbers that the options of a resumed run stand for: those given now, or else what it began with. Raises
+    BadInput for another width, which would be another network."""
+    state = checkpoint.load(source)
+    given = {name: value for name, value in given.items() if value is not None}
+    if state.get("recipe") != recipe.name:  # whoever restores it says so
+        return given
+    was = kept(recipe, state.get("numbers", {}))
+    if given.get("width", was.get("width")) != was.get("width"):
+        raise BadInput(f"{source}: is a run of width {was['width']} and not {given['width']}; resume it without "
+                       "--width, or start a run of its own with another --out")
+    return {name: was[name] for name in OPTIONS if name in was and was[name] != getattr(recipe, name)} | given
+
+
 def resumed(recipe: Recipe, given: Mapping[str, Any], source: Path) -> dict[str, Any]:
     """The numbers given to a run when it began and now. Raises BadInput for one that its checkpoint has otherwise."""
     state = checkpoint.load(source)

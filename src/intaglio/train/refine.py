@@ -93,7 +93,7 @@ def train(
     recipe: Refinement, data: Path, options: Options, threads: int | None = None, samples: str | None = None
 ) -> None:
     """Refine the package `options.warm`; leaves log.jsonl and the package NAME.itgm in options.out. Raises BadInput."""
-    from .run import prepare
+    from .packs import prepare
 
     start = time.monotonic()
     if options.warm is None:

@@ -15,7 +15,7 @@ from ..errors import BadInput, IntaglioError
 from ..nn.codec import LAMBDA_MAX, LAMBDA_MIN, Codec
 from ..package import Package
 from ..writing import write_bytes
-from . import calibrate, export, macs, scale
+from . import calibrate, export, macs
 from .data import Photographs
 
 FIDELITY_LIMITS = (
@@ -34,18 +34,16 @@ GRAIN = [16.0, 2.6]  # grey levels: the root of the mean squared error at q 0 an
 
 def package(
     codec: Codec, name: str, photographs: Photographs, pictures: int, training: dict, limits: str = FIDELITY_LIMITS,
-    recipe: dict | None = None, lowest: float | None = None,
+    recipe: dict | None = None,
 ) -> Package:
     """Export with tables calibrated on `pictures` crops, and complete the card. recipe: what the card says of it, None
-    for the released ones. lowest: bits per pixel that q = 0 may take (`scale.lower`, which changes the codec)."""
-    lowered = scale.lower(codec, photographs, lowest, min(pictures or scale.CROPS, scale.CROPS)) if lowest else 0.0
+    for the released ones."""
     tables = calibrate.tables(calibrate.counts(codec, photographs, pictures), codec.levels)
     card = {
         "name": name, "licence": "Apache-2.0", "realism": 0.0,
         # systems of papers are to be measured as they are
         **({} if recipe else {"adaptive": ADAPTIVE, "grain": GRAIN}),
-        "recipe": recipe or {"module": "intaglio.recipes", "lambda": [LAMBDA_MIN, LAMBDA_MAX],
-                             "lowest_gains_lowered_by": lowered},
+        "recipe": recipe or {"module": "intaglio.recipes", "lambda": [LAMBDA_MIN, LAMBDA_MAX]},
         "training": training, "data": {"photographs": len(photographs.index["entries"])}, "limits": limits,
     }
     result = export.export(codec, card, tables)

@@ -17,40 +17,14 @@ from ..package import Package
 from ..recipes import recipe as named
 from ..writing import write_bytes
 from . import checkpoint, parallel
-from .data import Photographs, is_current, pack
+from .data import Photographs
 from .loop import Options, Trainer
-from .numbers import buildable, change, kept, resumed, stated
+from .numbers import buildable, change, going_on, kept, resumed, stated
+from .packs import PACK, is_current, is_pack, prepare
 from .recipe import Recipe
 
 RESERVE_SHARE, RESERVE_MINUTES = 0.15, 2.0  # of a time box so much, but no more, is left for the export
-PACK = "photographs"  # the name of a run's
 PICTURES = 640  # crops that a package's tables are counted on
-
-
-def prepare(data: Path, out: Path, resume: bool = False, name: str = PACK) -> Path:
-    """The pack to train on: `data` itself if it is one (NAME for NAME.u8 and NAME.json), else that of the folder
-    `data`, which is made in `out`, as `name`, unless it is there and the folder holds the same files still.
-
-    resume: a pack of other files is not replaced, but a BadInput, as is what is neither a folder nor a pack.
-    """
-    if _is_pack(data):
-        return data
-    if not data.is_dir():
-        raise BadInput(f"{data}: is neither a folder of photographs nor a pack of them; give one with --data")
-    target = out / name
-    if is_current(target, data):
-        return target
-    if resume and _is_pack(target):
-        raise BadInput(f"{data}: holds other files than this run was trained on; go on with those (--data {target}), "
-                       "or start a run of its own with another --out")
-    if out.resolve() == data.resolve():
-        raise BadInput(f"{out}: holds the photographs themselves; give a folder of its own for what is made of them")
-    pack(data, target)
-    return target
-
-
-def _is_pack(data: Path) -> bool:
-    return data.with_suffix(".json").is_file() and data.with_suffix(".u8").is_file()
 
 
 def device_of(name: str) -> str:
@@ -74,7 +48,15 @@ def train(
     Under torchrun, the first process writes.
     """
     began = time.monotonic()
-    recipe = change(named(name), **numbers)
+    last = options.out / "last.pt"
+    if last.exists() and not options.resume:
+        raise BadInput(f"{options.out}: holds a run already; go on with it (--resume) or choose another --out")
+    if options.resume and not last.exists():
+        raise BadInput(f"{options.out}: holds no run to resume (no last.pt); leave --resume out to start one")
+    recipe = named(name)
+    if options.resume:
+        numbers = going_on(recipe, numbers, last)
+    recipe = change(recipe, **numbers)
     given = stated(recipe, words)
     device = device_of(options.device)
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -82,11 +64,6 @@ def train(
         torch.set_float32_matmul_precision("high")  # TF32: its 11 bits carry the prior's 8-bit integers exactly
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-    last = options.out / "last.pt"
-    if last.exists() and not options.resume:
-        raise BadInput(f"{options.out}: holds a run already; go on with it (--resume) or choose another --out")
-    if options.resume and not last.exists():
-        raise BadInput(f"{options.out}: holds no run to resume (no last.pt); leave --resume out to start one")
     if options.resume:
         given = resumed(recipe, given, last)
     recipe = dataclasses.replace(recipe, **given)
@@ -103,7 +80,7 @@ def train(
             source = prepare(data, options.out, options.resume)
         parallel.wait(world)
         if rank:
-            source = data if _is_pack(data) else options.out / PACK
+            source = data if is_pack(data) else options.out / PACK
         photographs = Photographs(source, f"cuda:{local}" if device == "cuda" else device)
         minutes = options.minutes - min(RESERVE_MINUTES, RESERVE_SHARE * options.minutes)
         trainer = Trainer(recipe, photographs, dataclasses.replace(options, minutes=minutes), began)
@@ -151,17 +128,17 @@ def export(
     """
     source = run / "last.pt" if run.is_dir() else run
     state = checkpoint.load(source)
-    recipe = named(state["recipe"])
+    recipe = named(checkpoint.recipe_of(state, source))
     recipe = dataclasses.replace(recipe, **kept(recipe, state.get("numbers", {})))
     network = recipe.network()
     checkpoint.fill(network, state["ema"], source)
     own = source.parent / PACK  # the run's, which it may yet be resumed on
     if data is None:
-        if not _is_pack(own):
+        if not is_pack(own):
             raise BadInput(f"{source.parent}: holds no photographs of its own to count the entropy tables on; give "
                            "some with --data DIR")
         data = own
-    name = "counted" if _is_pack(own) and not is_current(own, data) else own.name
+    name = "counted" if is_pack(own) and not is_current(own, data) else own.name
     photographs = Photographs(prepare(data, source.parent, name=name))
     target = target or source.parent / f"{recipe.name}.itgm"
     counted = Package.read(tables) if tables else None
