@@ -68,7 +68,7 @@ def lower_checkpoint(path: Path, data: Path, bpp: float = LOWEST, crops: int = C
     recipe = named(checkpoint.recipe_of(state, path))
     recipe = dataclasses.replace(recipe, **kept(recipe, state.get("numbers", {})))
     network = recipe.network()
-    if not isinstance(getattr(network, "log_gain", None), torch.nn.Parameter):
+    if not isinstance(network, Codec) or not isinstance(network.log_gain, torch.nn.Parameter):
         raise BadInput(f"{path}: is of {recipe.name}, which has no quality scale that is learned")
     checkpoint.fill(network, state["ema"], path)
     by = lower(network, Photographs(prepare(data, path.parent)), bpp, crops)
