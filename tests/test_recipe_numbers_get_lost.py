@@ -114,7 +114,7 @@ def test_a_resumed_run_keeps_what_its_options_said(
     ("delta=4,0.5", {"delta": (4.0, 0.5)}), ("target_bpp=0.2", {"target_bpp": 0.2}), ("noisy=true", {"noisy": True}),
 ])  # fmt: skip
 def test_values_are_of_their_fields_types(word: str, told: dict) -> None:
-    given = numbers.stated(recipes.recipe("hific-mi"), [word])
+    given = numbers.stated(recipes.recipe("compressgan" if "noisy" in word else "hific-mi"), [word])
     assert given == told and [type(v) for v in given.values()] == [type(v) for v in told.values()]
 
 
@@ -126,7 +126,7 @@ def test_values_are_of_their_fields_types(word: str, told: dict) -> None:
 ])  # fmt: skip
 def test_what_cannot_be_set_is_told(word: str, told: str) -> None:
     with pytest.raises(BadInput, match=told):
-        numbers.stated(recipes.recipe("hific-mi"), [word])
+        numbers.stated(recipes.recipe("compressgan" if "noisy" in word else "hific-mi"), [word])
 
 
 @pytest.mark.parametrize("word", ["thrift=1", "mixed=0.5"])
@@ -139,15 +139,26 @@ def test_what_a_stage_inherits_and_never_reads_cannot_be_set(word: str) -> None:
 @pytest.mark.parametrize(("recipe", "word"), [
     ("compressgan", "gamma=1"), ("compressgan", "kind=nonsense"), ("hific-mi", "perceptual=nonsense"),
     ("compressgan", "rise=nonsense"), ("compressgan", "delta=0,0"), ("compressgan", "latents=0"),
+    ("compressgan", "betas=2,2"), ("compressgan", "critic_betas=1,1"), ("progressive", "fades=0"),
+    ("progressive", "first=6"), ("extreme-gc", "levels=4"), ("intaglio1-small-perceptual", "glimpses=0"),
+    ("intaglio1-small-realism", "glimpse=2"), ("intaglio1-small-realism", "dialled=flter"),
     ("intaglio1-small", "shape=1"), ("hific-xgb", "rounds=3"), ("hific-knn", "rounds=3"),
 ])  # fmt: skip
 def test_nonsense_on_the_command_line_is_a_sentence(
     recipe: str, word: str, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    box = () if recipe == "intaglio1-small" else BOX[:2] if not recipe.startswith("hific-") else ()
+    box = () if recipe.startswith("intaglio1") else BOX[:2] if not recipe.startswith("hific-") else ()
     small = ("--width", 8) if recipe == "hific-mi" else box
     no_vgg = ("--set", "lambda_perc=0") if recipe == "compressgan" else ()
     assert call("train", recipe, "--data", photographs, "--out", tmp_path / "run", "--steps", 1, *small, *no_vgg,
                 "--set", word) == 2  # fmt: skip
     one_sentence(capsys.readouterr().err)
     assert not (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.parametrize("rate", [0, -1, "nan", "inf"])
+def test_no_learning_rate_is_a_sentence(
+    rate: object, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("train", "vae", "--data", photographs, "--out", tmp_path / "run", "--steps", 1, "--rate", rate) == 2
+    assert "learning rate above 0" in one_sentence(capsys.readouterr().err)

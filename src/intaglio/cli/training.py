@@ -134,4 +134,9 @@ def _told(work: Callable[[], None]) -> int:
         raise
     except IntaglioError as error:
         return _say(str(error), 1)
+    except RuntimeError as error:
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # a GPU's words, and a CPU's
+            return _say("there is not enough memory for a step; give a smaller --batch or --crop, and --resume where "
+                        "the run has a checkpoint", 1)
+        raise
     return 0

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import grain
+from ..errors import BadInput
+from ..package import MAX_LEVELS
 from .finite import bounded_bits, soft_to_hard
 from .prior import SCALES, Prior, sigma
 from .transforms import Analysis, HyperAnalysis, Shape, Synthesis, full_precision
@@ -84,6 +86,8 @@ class Codec(nn.Module):
         rounding: Literal["optimised", "nearest"] = "optimised",
     ):
         super().__init__()
+        if levels and not (3 <= levels <= MAX_LEVELS and levels % 2):
+            raise BadInput(f"an alphabet of {levels} levels: give an odd number of 3 to {MAX_LEVELS}")
         self.shape, self.levels, self.rounding = shape, levels, rounding
         self.one_rate = delta is not None and delta[0] == delta[1]
         own: Any = shape  # the released transforms need a `Shape`

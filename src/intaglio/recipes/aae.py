@@ -16,6 +16,7 @@ structure. That "sampling the prior and decoding gives pictures" is `sample`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from .autoencoder import Autoencoder
 
 @dataclass(frozen=True)
 class AAE(Autoencoder):
+    idle: ClassVar[tuple[str, ...]] = ("lambda_adv", "noisy", "target_bpp")
     name: str = "aae"
     paper: str = "Adversarial autoencoders for image compression (Daniel, Olaoye; Makhzani et al. 2016)"
     depth: float = 0.0  # no tanh: the discriminator holds the codes

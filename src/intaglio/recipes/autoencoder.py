@@ -11,6 +11,7 @@ what the codes are like, and the codes learn nothing of the prior: no gradient o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from .compressgan import CompressGAN
 
 @dataclass(frozen=True)
 class Autoencoder(CompressGAN):
+    idle: ClassVar[tuple[str, ...]] = ("noisy", "target_bpp")
     name: str = "autoencoder"
     paper: str = "the autoencoder baseline of CompressGAN (Dhabliya, Vij 2024)"
     latents: int = 32

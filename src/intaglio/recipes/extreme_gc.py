@@ -21,6 +21,7 @@ of the place and of a seed that the file holds (`intaglio encode --seed`), so th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,7 @@ LABEL_STRIDE = 4  # pixels along a side of what the discriminator sees of a labe
 
 @dataclass(frozen=True)
 class ExtremeGC(Paper):
+    idle: ClassVar[tuple[str, ...]] = ("glimpse", "noisy", "target_bpp")
     name: str = "extreme-gc"
     paper: str = "Image compression with learning using GANs (Mohit, Saxena, Singh; Agustsson et al. 2019)"
     width: int = 60

@@ -26,7 +26,7 @@ every 4 pixels of these.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +76,7 @@ def stored(ids: Tensor, side: int, classes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class ExtremeSC(Paper):
+    idle: ClassVar[tuple[str, ...]] = ("glimpse", "noisy", "target_bpp")
     name: str = "extreme-sc"
     paper: str = "Image Compression with Learning using GAN (Mohit, Saxena, Singh; Agustsson et al. 2019)"
     width: int = 60

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ from .paper import Paper, rate
 
 @dataclass(frozen=True)
 class HiFiC(Paper):
+    idle: ClassVar[tuple[str, ...]] = ("noisy",)
     name: str = "hific-mi"
     paper: str = "High-fidelity generative image compression (Suresh, Thivya, Anand; Mentzer et al. 2020)"
     width: int = 60

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,7 @@ def weighted_mse(out: Outputs, masking: float) -> Tensor:
 class Intaglio1(Recipe):
     """Stage 1, fidelity: rate + lambda(q) MSE at every q."""
 
+    idle: ClassVar[tuple[str, ...]] = ("critic_betas", "critic_rate", "head_start", "target_bpp")
     name: str = "intaglio1-small"
     shape: Shape = SMALL
     crop: int = 192

@@ -22,6 +22,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from ..errors import BadInput
 from ..losses.vgg import VGGDistance
 from ..nn.codec import STEPS, Codec
 from ..train.draws import Draws
@@ -58,6 +59,11 @@ class Perceptual1(Intaglio1):
         assert out.q is not None
         return self.vgg * torch.exp(self.rise / (STEPS - 1) * out.q)
 
+    def _sees_something(self) -> None:
+        if self.glimpses < 1 or self.glimpse < 16:
+            raise BadInput(f"{self.name}: VGG sees nothing of {self.glimpses} glimpses of {self.glimpse} pixels; set "
+                           "at least 1 of 16")
+
     def _glimpsed(self, out: Outputs) -> Tensor:
         """The VGG distance of a part of the first few pictures; 0 for the others, more for those, so the mean holds."""
         n, side = min(self.glimpses, len(out.x)), min(self.glimpse, out.x.shape[2])
@@ -67,6 +73,7 @@ class Perceptual1(Intaglio1):
         return torch.cat([seen, seen.new_zeros(len(out.x) - n)])
 
     def terms(self) -> list[Term]:
+        self._sees_something()
         rate, mse = super().terms()
         rate = Term("rate", rate.value, lambda out: self.thrift * normaliser(out))
         return [rate, mse, Term("vgg", self._glimpsed, self._vgg_weight)]

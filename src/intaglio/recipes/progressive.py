@@ -16,9 +16,11 @@ to the runtime's limit.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
+from ..errors import BadInput
 from ..nn.codec import Codec
 from ..nn.discriminators.patch import Patch
 from ..nn.systems.blocks import HALVINGS, HyperEncoder
@@ -30,6 +32,7 @@ from .compressgan import CompressGAN
 
 @dataclass(frozen=True)
 class Progressive(CompressGAN):
+    idle: ClassVar[tuple[str, ...]] = ("depth", "rise", "target_bpp")
     name: str = "progressive"
     paper: str = "Progressive growing GANs for image compression (Daniel, Olaoye; Karras et al. 2018)"
     first: int = 1  # the level at the start: 1/8 of the resolution
@@ -37,6 +40,9 @@ class Progressive(CompressGAN):
     fades: float = 0.1  # share of the run that a fade takes; what is left after the last one is at full resolution
 
     def network(self) -> Codec:
+        if not (0 <= self.first <= HALVINGS and self.fades > 0):
+            raise BadInput(f"{self.name}: starts at level {self.first} and fades for {self.fades} of the run; set "
+                           f"first to 0..{HALVINGS} and fades above 0")
         m, n = self.scaled(self.latents), self.scaled(self.hyper)
         return Codec(
             self.sizes(m, n), Encoder(self.width, m), HyperEncoder(m, n, n), Decoder(self.width, m), self.delta,

@@ -59,7 +59,7 @@ def dial(out: Outputs) -> Tensor:
 class Realism1(Perceptual1):
     """Stage 2, realism: the synthesis learns to print at every position of the dial, from the same bytes."""
 
-    idle: ClassVar[tuple[str, ...]] = ("mixed", "thrift")
+    idle: ClassVar[tuple[str, ...]] = ("mixed", "target_bpp", "thrift")
     name: str = "intaglio1-small-realism"
     crop: int = 128
     batch: int = 6
@@ -130,6 +130,7 @@ class Realism1(Perceptual1):
         return self.fooling * torch.exp(-self.fade / (STEPS - 1) * out.q) * dial(out)
 
     def terms(self) -> list[Term]:
+        self._sees_something()
         return [
             Term("mse", lambda out: weighted_mse(out, self.masking), normaliser),
             Term("vgg", self._glimpsed, lambda out: self._vgg_weight(out) * dial(out)),

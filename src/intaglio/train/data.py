@@ -32,14 +32,15 @@ class Photographs:
             ids, file = None, part(out, ".ids")
             if file.is_file():
                 ids = torch.from_file(str(file), shared=False, size=count // 3, dtype=torch.uint8)
-        except (OSError, ValueError, KeyError, RuntimeError) as e:
+            if not self.index["entries"]:
+                raise BadInput(f"{out}: holds no picture of at least 64 x 64 pixels; give a folder with photographs")
+            entries = torch.tensor(self.index["entries"], device=device).reshape(-1, 3)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as e:
             raise BadInput(f"{out}: is no pack of photographs ({e}); pack them again with --data FOLDER") from None
-        if not self.index["entries"]:
-            raise BadInput(f"{out}: holds no picture of at least 64 x 64 pixels; give a folder with photographs")
         self.flat = flat.to(device)
         self.labelled = ids is not None
         self._ids = None if ids is None else ids.to(device)
-        self.entries = torch.tensor(self.index["entries"], device=device)  # offset, height, width
+        self.entries = entries  # offset, height, width
         self.device = torch.device(device)
 
     def crops(

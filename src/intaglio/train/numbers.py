@@ -9,6 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+import torch
+
 from ..errors import BadInput, IntaglioError
 from . import checkpoint
 from .recipe import Recipe
@@ -26,6 +28,8 @@ def change(recipe: Recipe, **numbers: Any) -> Recipe:
         raise BadInput(f"--width: {recipe.name} has fixed channel counts; leave it out")
     if given.get("width", 4) < 4:
         raise BadInput(f"--width {given['width']}: give at least 4 channels")
+    if not 0 < given.get("rate", 1.0) < math.inf:
+        raise BadInput(f"--rate {given['rate']}: give a learning rate above 0")
     return dataclasses.replace(recipe, **given)
 
 
@@ -111,9 +115,12 @@ def resumed(recipe: Recipe, given: Mapping[str, Any], source: Path) -> dict[str,
 
 
 def buildable(recipe: Recipe, given: Mapping[str, Any]) -> None:
-    """Raise BadInput where no network, loss or discriminator can be made with the given numbers."""
+    """Raise BadInput where no network, loss, discriminator or optimiser can be made with the given numbers."""
     try:
-        recipe.network(), recipe.terms(), recipe.opponents()
+        network = recipe.network()
+        recipe.terms(), recipe.opponents()
+        torch.optim.Adam(recipe.trainable(network), recipe.rate, recipe.betas)
+        torch.optim.Adam([torch.zeros(1)], recipe.critic_rate, recipe.critic_betas)
     except IntaglioError:
         raise
     except Exception as error:  # whatever a layer says to a number that it cannot have

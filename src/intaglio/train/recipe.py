@@ -67,7 +67,7 @@ class Opponent:
 class Recipe:
     """The numbers of a training; a system derives from it, adds its own, and says how to build itself."""
 
-    idle: ClassVar[tuple[str, ...]] = ()  # inherited numbers that it has no use for, and which cannot be set
+    idle: ClassVar[tuple[str, ...]] = ("target_bpp",)  # inherited numbers that it never reads: they cannot be set
     name: str = ""
     crop: int = 256  # pixels on a side; a multiple of 64
     batch: int = 8  # pictures of one process

@@ -72,8 +72,13 @@ def complete(
         found = licences(sources)
         card["data"] = {"photographs": sum(found.values()), "licences": found}
     for path in figures:
-        card["figures"] = {**card.get("figures", {}), **json.loads(path.read_text())}
+        figures_of = json.loads(path.read_text())
+        if not isinstance(figures_of, dict):
+            raise BadInput(f"{path}: is no JSON object; give figures by name")
+        card["figures"] = {**card.get("figures", {}), **figures_of}
     if realism is not None:
+        if not 0 <= realism <= 1:
+            raise BadInput(f"--realism {realism}: the dial goes from 0 to 1")
         card["realism"] = realism
     if note:
         card["training"] = {**card.get("training", {}), "note": note}
@@ -90,7 +95,9 @@ def main() -> None:
     a = p.parse_args()
     try:
         result = complete(Package.read(a.package), a.sources, a.figures, a.realism, a.note)
-        write_bytes(a.package, result.to_bytes())
+        data = result.to_bytes()
+        Package.from_bytes(data, str(a.package))  # a card that nothing would read again is not written
+        write_bytes(a.package, data)
     except (IntaglioError, OSError, ValueError) as e:
         p.exit(1, f"{p.prog}: {e}\n")
 
