@@ -1,6 +1,7 @@
 """Hazards: rows of different budgets stand in one table, a row is trained twice, a folder that is not there is a
 traceback. Nothing is trained here."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -77,10 +78,19 @@ def test_other_pictures_and_photographs_are_refused(ablation, tmp_path, capsys):
     refused(ablation, capsys, "photographs", "--steps", "7", photos="others")
 
 
+def test_a_row_of_other_numbers_of_its_recipe_is_refused(ablation, tmp_path, capsys, monkeypatch):
+    """As after a change of the released recipe's defaults."""
+    ablation("--steps", "7")
+    name = next(iter(json.loads((tmp_path / "out/table.json").read_text())))
+    group, recipe = ablate.ROWS[name]
+    monkeypatch.setitem(ablate.ROWS, name, (group, dataclasses.replace(recipe, clip=0.5)))
+    refused(ablation, capsys, f"the row {name} was made with recipe", "--steps", "7")
+
+
 def test_older_tables_match_in_what_they_say(ablation, tmp_path, capsys):
     ablation("--steps", "7")
     found = tmp_path / "out/table.json"
-    rows = {name: {k: v for k, v in row.items() if k not in ("warm", "photographs", "pictures", "batch", "crop")}
+    rows = {name: {k: v for k, v in row.items() if k not in ("warm", "photographs", "pictures", "batch", "recipe")}
             for name, row in json.loads(found.read_text()).items()}
     found.write_text(json.dumps(rows))
     assert ablation("--steps", "7", "--batch", "3") == []

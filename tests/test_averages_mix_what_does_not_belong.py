@@ -11,7 +11,7 @@ from tiny_recipe import Tiny
 
 from intaglio.errors import BadInput
 from intaglio.train import checkpoint
-from intaglio.train.average import average, together
+from intaglio.train.average import average, main, together
 from intaglio.train.data import Photographs
 from intaglio.train.loop import Options, Trainer
 from intaglio.train.packs import pack
@@ -65,6 +65,19 @@ def test_a_mean_is_a_start_but_cannot_be_resumed(runs, tmp_path):
         checkpoint.save(tmp_path / "nowhere" / "mean.pt", mean)
     with pytest.raises(BadInput, match="mean of checkpoints, which no run can resume; start from it with --warm"):
         Trainer(Tiny(), data, Options(tmp_path / "mean", steps=6, seed=1, resume=True))
+
+
+def test_a_mean_takes_no_runs_place(runs, tmp_path, monkeypatch, capsys):
+    (tmp_path / "last.pt").write_bytes((runs / "late" / "last.pt").read_bytes())
+    before = (tmp_path / "last.pt").read_bytes()
+    parts = [str(runs / name / "last.pt") for name in ("late", "other")]
+    monkeypatch.setattr("sys.argv", ["average", str(tmp_path / "last.pt"), *parts])
+    with pytest.raises(SystemExit):
+        main()
+    assert "could not be resumed" in capsys.readouterr().err and (tmp_path / "last.pt").read_bytes() == before
+    monkeypatch.setattr("sys.argv", ["average", str(tmp_path / "mean.pt"), *parts])
+    main()
+    main()  # a mean may be made again
 
 
 def test_networks_of_other_sizes_and_odd_weights_are_refused(runs, tmp_path):

@@ -54,6 +54,19 @@ def test_each_player_learns_alone(pair):
     assert x.grad is None and fake.grad is None and latent.grad is None
 
 
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_the_generator_plays_against_the_discriminator_that_learns(pair, norm):
+    """A batch norm's statistics are of both, real and fake: of fakes alone it would be another discriminator."""
+    x, fake, latent = pair
+    torch.manual_seed(0)
+    game = Game(Patch(48, 4, 1, norm=norm), "wgan", matching=0.0)
+    logs = game.learn(x, fake, latent)[1]
+    torch.testing.assert_close(-game.fool(fake, latent, x).mean(), logs["fake"], rtol=1e-4, atol=1e-5)
+    if norm == "batch":
+        with pytest.raises(BadInput, match="give `real`"):
+            game.fool(fake, latent)
+
+
 def test_an_error_leaves_the_discriminator_able_to_learn(pair):
     game = make(matching=1.0)
     with pytest.raises(BadInput, match="give `real`"):

@@ -67,6 +67,34 @@ def test_an_unchanged_folder_is_packed_once(folder: Path, tmp_path: Path, monkey
         prepare(folder, folder)
 
 
+def test_what_other_runs_drew_is_no_photograph(folder: Path, tmp_path: Path) -> None:
+    """Legs in folders beside one another, among the photographs: strips show what a codec made of them."""
+    for run_folder, mark in (("out/first", "log.jsonl"), ("out/first/run0", "last.pt")):
+        (folder / run_folder).mkdir(parents=True)
+        photograph(folder / run_folder / "strip-0000020.png", 99)
+        (folder / run_folder / mark).touch()
+    assert levels(prepare(folder, folder / "out/second")) == [1, 2]
+    assert levels(prepare(folder, tmp_path / "elsewhere")) == [1, 2]
+
+
+def test_a_pack_is_made_by_command(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.folder"  # the name of a pack keeps its dots
+    monkeypatch.setattr("sys.argv", ["packs", str(folder), str(out)])
+    packs.main()
+    assert capsys.readouterr().out == f"{out / 'photographs'}\n" and levels(out / "photographs") == [1, 2]
+    monkeypatch.setattr("sys.argv", ["packs", str(tmp_path / "nowhere"), str(out)])
+    with pytest.raises(SystemExit):
+        packs.main()
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_folder_that_one_stands_in_is_one(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert levels(prepare(Path("."), tmp_path / "out")) == [1, 2]
+
+
 def test_a_resumed_run_goes_on_with_its_own_photographs_or_not_at_all(folder: Path, tmp_path: Path) -> None:
     pack = prepare(folder, tmp_path / "out")
     photograph(folder / "c.png", 3)

@@ -162,3 +162,15 @@ def test_no_learning_rate_is_a_sentence(
 ) -> None:
     assert call("train", "vae", "--data", photographs, "--out", tmp_path / "run", "--steps", 1, "--rate", rate) == 2
     assert "learning rate above 0" in one_sentence(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory. Tried to allocate 2 GiB", "[..] can't allocate memory"])
+def test_too_little_memory_is_a_sentence(
+    words: str, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def step(*given: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr("intaglio.train.loop.Trainer.step", step)
+    assert call("train", "vae", "--data", photographs, "--out", tmp_path, "--steps", 1, *BOX) == 1
+    assert "--batch or --crop" in one_sentence(capsys.readouterr().err)

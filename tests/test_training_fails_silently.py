@@ -1,5 +1,6 @@
 """Hazards: a dead training burns its hours, a wrong checkpoint is trained on, cut checkpoints are joined wrong."""
 
+import json
 import warnings
 
 import numpy as np
@@ -34,11 +35,12 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weight
 
 @pytest.mark.parametrize(("row", "sentence"), [
     ({"bpp": 1e-6}, "dead"),
+    ({"explained": 0.01}, "dead"),
     ({"games": {"patch": {"accuracy": 0.999}}}, "discriminator patch"),
     ({"bpp": 0.5}, "target"),
 ])
 def test_alarms_ring_when_it_stays_bad_and_not_before(row, sentence):
-    good = {"step": 0, "share": 0.9, "bpp": 0.14, "games": {"patch": {"accuracy": 0.8}}}
+    good = {"step": 0, "share": 0.9, "bpp": 0.14, "explained": 0.9, "games": {"patch": {"accuracy": 0.8}}}
     alarms = Alarms(patience=4, target_bpp=0.14)
     for _ in range(3):
         alarms.watch(good | row)
@@ -49,10 +51,45 @@ def test_alarms_ring_when_it_stays_bad_and_not_before(row, sentence):
         alarms.watch(good | row)
 
 
+def test_a_latent_that_is_dead_stops_the_run_whatever_its_zeros_cost(tmp_path):
+    """A network whose analysis says nothing, from its first step on: of the pictures nothing comes through."""
+    pack(EXAMPLES, tmp_path / "pack")
+    trainer = Trainer(Tiny(fooling=0.0), Photographs(tmp_path / "pack"), Options(tmp_path, steps=60, log_seconds=0))
+    for p in trainer.network.analysis.parameters():
+        p.data.zero_()
+        p.requires_grad_(False)
+    with pytest.raises(Stopped, match="latent is dead"):
+        trainer.run()
+    row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert row["explained"] < 0.02 and row["bpp"] > 1e-3
+
+
+def test_what_is_synthesised_need_not_resemble_its_original(tmp_path):
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    kept = torch.zeros(2, 1, 4, 4)
+    kept[:, :, :, :2] = 1
+    x_hat = x.clone()
+    x_hat[:, :, :, 32:] = 255 - x[:, :, :, 32:]
+    found = []
+    for extra in ({"kept": kept}, {"kept": 1 - kept}, {}):
+        journal = Journal(tmp_path, 0)
+        journal.add(Outputs(x, x_hat, torch.ones(2), extra=extra), {})
+        found.append(journal.row(0, 0.9, 1, 1.0)["explained"])
+        journal.close()
+    assert found[0] == 1 and found[1] == pytest.approx(-3, abs=0.1) and found[2] == pytest.approx(-1, abs=0.1)
+
+
+def test_a_wasserstein_critic_that_tells_all_apart_still_teaches():
+    row = {"step": 0, "share": 0.9, "bpp": 0.14, "explained": 0.9, "games": {"critic": {"accuracy": 1.0}}}
+    alarms = Alarms(patience=2, unbounded={"critic"})
+    for _ in range(4):
+        alarms.watch(row)
+
+
 def test_a_rate_far_off_its_target_is_forgiven_in_the_first_half():
     alarms = Alarms(patience=2, target_bpp=0.14)
     for _ in range(5):
-        alarms.watch({"step": 1, "share": 0.4, "bpp": 0.9})
+        alarms.watch({"step": 1, "share": 0.4, "bpp": 0.9, "explained": 0.9})
 
 
 def test_a_target_of_rounded_codes_is_not_watched_by_the_bits_of_noisy_ones(tmp_path):

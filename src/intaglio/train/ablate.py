@@ -36,6 +36,7 @@ from ..nn.discriminators.unet import UNet
 from ..nn.transforms import Shape
 from ..recipes import intaglio1, realism1
 from ..writing import write_bytes
+from . import numbers
 from .data import Photographs
 from .loop import Options, Trainer
 from .packs import prepare
@@ -172,7 +173,9 @@ def budget(name: str, shared: dict[str, object], batch: int | None) -> dict[str,
     if name not in ROWS:
         return shared
     recipe = ROWS[name][1]
-    return {**shared, "batch": batch or recipe.batch, "crop": recipe.crop}
+    own = {number: getattr(recipe, number) for number in numbers.kinds(recipe)}
+    of_recipe = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
+    return {**shared, "batch": batch or recipe.batch, "recipe": of_recipe}
 
 
 def read(found: Path) -> dict[str, dict]:

@@ -75,6 +75,7 @@ class Game(nn.Module):
         self.discriminator = discriminator
         self.kind, self.matching, self.round = kind, matching, round
         self.penalty, self.penalty_weight, self.interval, self.unit = penalty, penalty_weight, interval, unit
+        self.batchwise = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules())
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def learn(
@@ -105,18 +106,29 @@ class Game(nn.Module):
     def fool(self, fake: Tensor, latent: Tensor | None = None, real: Tensor | None = None) -> Tensor:
         """The generator's loss (batch,), differentiable in `fake` alone: the discriminator gets no gradient.
 
-        Arguments as for `learn`. `real` is needed where features are matched, else BadInput.
+        Arguments as for `learn`. `real` is needed where features are matched, and by batch norms, whose discriminator
+        judges as it learns, in one batch of both; else BadInput.
         """
         latent = None if latent is None else latent.detach()
+        if real is None and (self.matching or self.batchwise):
+            raise BadInput("feature matching and batch norm need the originals beside the fakes: give `real` too")
+        fake, b = as_shown(fake) if self.round else fake, len(fake)
         with _held(self.discriminator):
-            judged = self._judge(as_shown(fake) if self.round else fake, latent)
+            if self.batchwise:
+                assert real is not None
+                latents = None if latent is None else torch.cat([latent, latent])
+                both = self._judge(torch.cat([real.detach(), fake]), latents)
+                judged = Judgement([v[b:] for v in both.logits], [f[b:] for f in both.features])
+                target = [f[:b].detach() for f in both.features]
+            else:
+                judged, target = self._judge(fake, latent), []
             loss = torch.stack([adversarial.fool(self.kind, v) for v in judged.logits]).mean(0)
             if self.matching:
-                if real is None:
-                    raise BadInput("feature matching compares with the originals: give `real` too")
-                with torch.no_grad():
-                    target = self._judge(real, latent)
-                loss = loss + self.matching * feature_matching(judged.features, target.features)
+                if not self.batchwise:
+                    with torch.no_grad():
+                        assert real is not None
+                        target = self._judge(real, latent).features
+                loss = loss + self.matching * feature_matching(judged.features, target)
         return loss
 
     def _judge(self, x: Tensor, latent: Tensor | None) -> Judgement:

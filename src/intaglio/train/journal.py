@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -23,7 +24,9 @@ class Journal:
     """Gathers what steps report and writes a row now and then. `pixels` are
     those of a resumed run, which appends to its log.
 
-    A row: step, share, minutes, gpixel, mpixel_s, loss, norm, bpp (of rounded codes, where a recipe tells it), psnr;
+    A row: step, share, minutes, gpixel, mpixel_s, loss, norm, bpp (of rounded codes, where a recipe tells it), psnr,
+    explained (the share of the originals' variance, each picture's own, that the decoded pictures show, where they are
+    not synthesised: 1 for a perfect copy, at most 0 for pictures that have nothing of them);
     `terms`: of each loss its value and its share of the weighted whole; `games`: of each discriminator its accuracy,
     logits and loss; `bands`: (bpp, PSNR) by quarter of the quality scale, where there is one.
     """
@@ -47,13 +50,21 @@ class Journal:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.seen: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        self.missed: list[Tensor] = []  # (squared error, squared deviation from each picture's mean), where it is kept
 
     def add(self, out: Outputs, logs: dict[str, Tensor]) -> None:
         """Keep a step's figures, on the device: nothing waits for them until a row is written."""
         for key, value in logs.items():
             self.sums[key] = self.sums.get(key, 0) + value.float()
             self.counts[key] = self.counts.get(key, 0) + 1
-        error = (out.x_hat.detach().float() - out.x).square().mean((1, 2, 3))
+        squared = (out.x_hat.detach().float() - out.x).square()
+        error = squared.mean((1, 2, 3))
+        deviation = (out.x - out.x.mean((2, 3), keepdim=True)).square()
+        kept = out.extra.get("kept")
+        if kept is not None:
+            kept = F.interpolate(kept, out.x.shape[2:], mode="nearest")
+            squared, deviation = squared * kept, deviation * kept
+        self.missed.append(torch.stack([squared.sum(), deviation.sum()]))
         bpp = out.extra.get("written", out.bpp).detach()  # held against a target, where a recipe has one
         self.seen.append((bpp, error, None if out.q is None else out.q.detach()))
 
@@ -64,18 +75,20 @@ class Journal:
         """Write and return the row of everything since the last one."""
         means = {k: (v / self.counts[k]).item() for k, v in self.sums.items()}
         bpp, error = torch.cat([s[0] for s in self.seen]).cpu(), torch.cat([s[1] for s in self.seen]).cpu()
+        missed, whole = torch.stack(self.missed).sum(0).tolist()
         now = time.monotonic()
         fresh = pixels - self.last_pixels
         row: dict[str, Any] = {
             "step": step, "share": round(share, 4), "minutes": round(seconds / 60, 2), "gpixel": round(pixels / 1e9, 4),
             "mpixel_s": round(fresh / (now - self.last_time) / 1e6, 3),
             "bpp": round(bpp.mean().item(), 4), "psnr": round(_psnr(error), 2),
+            "explained": round(1 - missed / max(whole, 1e-9), 4),
         }
         self.last_time, self.last_pixels = now, pixels
         row |= {k: round(v, 4) for k, v in means.items() if "/" not in k}
         weighted = {k.split("/", 1)[1]: v for k, v in means.items() if k.startswith("weighted/")}
-        whole = sum(abs(v) for v in weighted.values()) or 1
-        row["terms"] = {k: [round(means[f"term/{k}"], 5), round(v / whole, 3)] for k, v in weighted.items()}
+        total = sum(abs(v) for v in weighted.values()) or 1
+        row["terms"] = {k: [round(means[f"term/{k}"], 5), round(v / total, 3)] for k, v in weighted.items()}
         games: dict[str, dict[str, float]] = {}
         for key, value in means.items():
             if key.startswith("game/"):

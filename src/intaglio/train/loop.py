@@ -85,7 +85,8 @@ class Trainer:
             self._restore(resumed, last)
         if options.compile:
             recipe.compile(self.network)
-        self.alarms = Alarms(target_bpp=recipe.target_bpp)
+        critics = {name for name, o in self.opponents.items() if o.game.kind == "wgan"}
+        self.alarms = Alarms(target_bpp=recipe.target_bpp, unbounded=critics)
         # a run of a few steps, as in a rehearsal, must reach the generator too
         self.head_start = int(min(recipe.head_start, options.steps / 4))
         self.warm_up = int(min(recipe.warm_up, options.steps / 4))
