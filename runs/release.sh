@@ -93,7 +93,7 @@ export_again() { # RECIPE FOLDER: what was made of last.pt after the training
   "$python" -m intaglio export "$2/last.pt" --data "$photos" -o "$2/$1.itgm" ${rehearse:+--pictures 32}
 }
 settle() { # RECIPE FOLDER [options]: train, steadily and in several runs if that is asked for
-  local recipe=$1 folder=$2 run status=0 running=() ends=() box=("${box[@]}")
+  local recipe=$1 folder=$2 run status=0 running=() still=() ends=() box=("${box[@]}")
   shift 2
   if [[ ! $rehearse && ($runs != 1 || $recipe == *perceptual) ]]; then  # what follows has its part of the box, too
     box=(--minutes "$(awk -v m="$minutes" 'BEGIN { print (m > 8 ? m - 2 : 0.75 * m) }')")
@@ -112,9 +112,22 @@ settle() { # RECIPE FOLDER [options]: train, steadily and in several runs if tha
     running+=($!)
     ends+=("$folder/run$run/last.pt")
   done
-  for run in "${running[@]}"; do wait "$run" || status=$?; done
+  while ((${#running[@]})); do  # the first that fails stops the others: no mean can be made without it
+    still=()
+    for run in "${running[@]}"; do
+      if kill -0 "$run" 2> /dev/null; then still+=("$run"); else wait "$run" || status=$?; fi
+    done
+    running=(${still[@]+"${still[@]}"})
+    if ((status)); then break; fi
+    sleep 0.2
+  done
+  if ((status)); then
+    echo "$0: a run of $recipe failed; the others are stopped, and go on with -- --resume" >&2
+    kill ${running[@]+"${running[@]}"} 2> /dev/null || true
+    wait
+    exit "$status"
+  fi
   trap - INT TERM
-  ((status == 0)) || exit "$status"
   "$python" -m intaglio.train.average "$folder/last.pt" "${ends[@]}"
 }
 

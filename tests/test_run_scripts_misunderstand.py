@@ -99,33 +99,46 @@ def test_a_mean_is_of_its_own_runs(script, tmp_path):
     assert done.returncode == 2 and "single run" in done.stderr and len(calls) == 1
 
 
-def test_a_run_that_fails_is_no_part_of_a_mean(script, tmp_path):
-    stub = tmp_path / "stub"
-    stub.write_text(STUB + "[[ $out != *run1 ]] || exit 3\n")
-    done, calls = script("release.sh", "--leg", "realism", "--warm", "W", "--runs", "2", "PHOTOS", "o")
-    assert done.returncode == 3 and len(calls) == 3
-
-
-def test_an_interruption_reaches_every_run(tmp_path):
-    stub = tmp_path / "stub"
-    stub.write_text("""#!/usr/bin/env bash
+LOOPING = """#!/usr/bin/env bash
 while (($#)); do [[ $1 == --out ]] && out=$2; shift; done
 mkdir -p "$out"
 trap 'touch "$out/stopped"; exit 1' TERM
 touch "$out/begun"
+[[ $out == *$FAILING ]] && exit 3
 while :; do sleep 0.05; done
-""")
+"""
+
+
+def runs(tmp_path, failing):
+    """The script with two runs that never end; those whose folder's name ends so fail at once."""
+    stub = tmp_path / "stub"
+    stub.write_text(LOOPING)
     stub.chmod(0o755)
     words = ["bash", str(RUNS / "release.sh"), "--leg", "realism", "--warm", "W", "--runs", "2", "PHOTOS", "o"]
-    given = os.environ | {"INTAGLIO": str(stub), "PYTHON": "true"}
-    with subprocess.Popen(words, env=given, cwd=tmp_path) as process:
-        runs = [tmp_path / f"o/realism/run{i}" for i in range(2)]
+    given = os.environ | {"INTAGLIO": str(stub), "PYTHON": "true", "FAILING": failing}
+    return subprocess.Popen(words, env=given, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("failing", ["run0", "run1"])
+def test_a_run_that_fails_stops_the_others_and_makes_no_mean(tmp_path, failing):
+    """At once: not when the others have had their hours."""
+    with runs(tmp_path, failing) as process:
+        assert process.wait(30) == 3
+        assert "a run of intaglio1-small-realism failed" in process.stderr.read()
+    other = "run1" if failing == "run0" else "run0"
+    assert (tmp_path / "o/realism" / other / "stopped").exists()
+    assert not (tmp_path / "o/realism/last.pt").exists()
+
+
+def test_an_interruption_reaches_every_run(tmp_path):
+    with runs(tmp_path, "none") as process:
+        folders = [tmp_path / f"o/realism/run{i}" for i in range(2)]
         deadline = time.monotonic() + 30
-        while not all((run / "begun").exists() for run in runs) and time.monotonic() < deadline:
+        while not all((run / "begun").exists() for run in folders) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-    assert all((run / "stopped").exists() for run in runs)
+    assert all((run / "stopped").exists() for run in folders)
 
 
 def test_resuming_begins_the_leg_that_has_not_begun(script, tmp_path):

@@ -92,6 +92,17 @@ def test_a_rate_far_off_its_target_is_forgiven_in_the_first_half():
         alarms.watch({"step": 1, "share": 0.4, "bpp": 0.9, "explained": 0.9})
 
 
+def test_a_log_repeats_no_step_after_a_run_was_killed(tmp_path):
+    rows = [json.dumps({"step": step, "bpp": 0.1}) for step in (10, 20, 30)]
+    (tmp_path / "log.jsonl").write_text("\n".join([*rows, '{"step": 4']))
+    x = torch.zeros(2, 3, 64, 64)
+    journal = Journal(tmp_path, 5, 20)
+    journal.add(Outputs(x, x, torch.ones(2)), {})
+    journal.row(25, 0.5, 6, 1.0)
+    journal.close()
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [10, 20, 25]
+
+
 def test_a_target_of_rounded_codes_is_not_watched_by_the_bits_of_noisy_ones(tmp_path):
     """Noise costs a good deal at low rates: a run on its target must not be stopped for it."""
     x = torch.zeros(2, 3, 64, 64)

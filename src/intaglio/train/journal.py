@@ -15,14 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from ..writing import write_bytes
 from .recipe import Outputs
 
 BANDS = ((0, 16), (16, 32), (32, 48), (48, 64))  # of q, for networks that have one
 
 
 class Journal:
-    """Gathers what steps report and writes a row now and then. `pixels` are
-    those of a resumed run, which appends to its log.
+    """Gathers what steps report and writes a row now and then. `pixels` and `step` are those that a resumed run goes on
+    from: it appends to its log, from which rows go that are younger than the checkpoint, as of a run that was killed.
 
     A row: step, share, minutes, gpixel, mpixel_s, loss, norm, bpp (of rounded codes, where a recipe tells it), psnr,
     explained (the share of the originals' variance, each picture's own, that the decoded pictures show, where they are
@@ -31,10 +32,13 @@ class Journal:
     logits and loss; `bands`: (bpp, PSNR) by quarter of the quality scale, where there is one.
     """
 
-    def __init__(self, out: Path, pixels: int):
+    def __init__(self, out: Path, pixels: int, step: int = 0):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.file = (out / "log.jsonl").open("a" if pixels else "w")
+        log = out / "log.jsonl"
+        if pixels and log.exists():
+            write_bytes(log, b"".join(line for line in log.read_bytes().splitlines(True) if _step(line) <= step))
+        self.file = log.open("a" if pixels else "w")
         self.board = SummaryWriter(str(out / "tensorboard"))
         self.console = Console(file=sys.stderr)
         self.bar = Progress(
@@ -116,6 +120,14 @@ class Journal:
         self.bar.stop()
         self.board.close()
         self.file.close()
+
+
+def _step(line: bytes) -> float:
+    """The step of a row of the log; infinite where it is none, as when its writing was cut off."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 def _psnr(error: Tensor) -> float:

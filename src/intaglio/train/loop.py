@@ -203,7 +203,7 @@ class Trainer:
     def _steps(self, told: list[int]) -> bool:
         """Steps to the end of the box, or until the first process is told to stop; whether it was that."""
         options = self.options
-        journal = Journal(options.out, self.pixels) if self.rank == 0 else None
+        journal = Journal(options.out, self.pixels, self.step_count) if self.rank == 0 else None
         saved = shown = logged = time.monotonic()
         try:
             while (share := self.share(bool(told))) < 1:
