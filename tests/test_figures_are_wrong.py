@@ -3,13 +3,14 @@ not count the real file."""
 
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from intaglio.bench import kodak
 from intaglio.bench.bd import bd_rate
@@ -157,3 +158,23 @@ def test_benchmarks_run_as_their_text_says(tmp_path, tiny_model):
     command += ["--model", str(tiny_model), "--json", str(tmp_path / "out.json")]
     subprocess.run(command, check=True)
     assert json.loads((tmp_path / "out.json").read_text())["bd_rate"]["jpeg"]["psnr"] > -99
+
+
+def test_pictures_coded_exactly_are_no_points_of_a_curve():
+    rows = [{"bpp": b, "psnr": 30 + 20 * b, "ms_ssim": 0.9 + 0.1 * b} for b in (0.1, 0.3, 0.5, 0.8)]
+    exact = {"bpp": 1.0, "psnr": math.inf, "ms_ssim": 1.0}
+    found = kodak.deltas({"intaglio": [*rows, exact], "webp": [*rows, exact]})
+    assert found["webp"] == pytest.approx({"psnr": 0, "ms_ssim": 0}, abs=1e-6)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif_that_aims_at_the_squared_error_has_more_of_it():
+    """The default aims at what people see, so that the two are different codecs in a comparison of PSNR."""
+    of = {name: kodak.curve(name, [PHOTO], None, 0.0, "eye", Inline()) for name in ("avif", "avif-psnr")}
+    assert bd_rate(*([(r["bpp"], r["psnr"]) for r in of[name]] for name in ("avif", "avif-psnr"))) < -2
+
+
+class Inline:
+    """An executor of this process alone."""
+
+    map = staticmethod(map)

@@ -190,7 +190,11 @@ def test_quick_look_leaves_out_what_it_says(bench):
     assert all("vgg" not in row for row in result["rows"])
 
 
-USELESS = [(["--bpp", "0"], "rates above 0"), (["--realism", "1.5"], "from 0 to 1"), (["--every", "3"], "two or more")]
+USELESS = [
+    (["--bpp", "0"], "rates above 0"), (["--realism", "1.5"], "from 0 to 1"), (["--every", "3"], "two or more"),
+    (["--bpp", "0.3,0.3"], "each rate .* once"), (["--bpp", "nan"], "as a number"), (["--realism", "1,1"], "once"),
+    (["--json", "nowhere/out.json"], "no such folder"),
+]
 
 
 @pytest.mark.parametrize("options, sentence", USELESS)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -42,9 +43,9 @@ from ..writing import write_bytes
 from . import avif
 from .avif import Trick
 from .cache import Cache
+from .data import SUFFIXES
 from .meter import Meter, Seconds, avif_file, load, seed_of
 
-SUFFIXES = (".png", ".webp", ".jpg", ".avif")
 TRICKS = "0:1,0:2,60:2,60:4"
 DRAWS = 200  # resamples of the pictures
 COLUMNS = (  # key, title, factor in the table
@@ -205,6 +206,10 @@ def main() -> None:
 def run(a: argparse.Namespace) -> None:
     if a.every < 1 or not a.bpp or min(a.bpp) <= 0 or not a.realism or not 0 <= min(a.realism) <= max(a.realism) <= 1:
         raise BadInput("give rates above 0, values of realism from 0 to 1, and a whole number for --every")
+    if any(len(set(given)) < len(given) or not all(map(math.isfinite, given)) for given in (a.bpp, a.realism)):
+        raise BadInput("give each rate and each value of realism once, and as a number")
+    if a.json and not a.json.resolve().parent.is_dir():
+        raise BadInput(f"--json {a.json}: there is no such folder")
     files = []
     for folder in a.photos:
         inside = folder.iterdir() if folder.is_dir() else ()

@@ -223,7 +223,10 @@ def _lpips_metric(net: str, trunk: str, weights: str, smallest: int, note: str) 
 
 _OWN = "by this project's definition, since the CompressGAN paper tabulates it without one; 100 is best"
 _FEW = "smaller for more patches, so compare only figures over the same pictures"
-_KID = "unbiased MMD^2 over all patches"
+_KID = (
+    "MMD^2 over all patches, with the unbiased estimator of independent sets; a codec's patches lie beside their own "
+    "originals, which makes it smaller, and ratios of small ones more so than `bench.realism`'s, of different pictures"
+)
 
 METRICS: tuple[Metric, ...] = (
     Metric("mse", "lower", "", "pair", fidelity.mse, (), "mean squared error over R, G and B, of 255^2"),
