@@ -118,9 +118,9 @@ def buildable(recipe: Recipe, given: Mapping[str, Any]) -> None:
     """Raise BadInput where no network, loss, discriminator or optimiser can be made with the given numbers."""
     try:
         network = recipe.network()
-        recipe.terms(), recipe.opponents()
         torch.optim.Adam(recipe.trainable(network), recipe.rate, recipe.betas)
         torch.optim.Adam([torch.zeros(1)], recipe.critic_rate, recipe.critic_betas)
+        recipe.terms(), recipe.opponents()  # last: these may read weights, and say so where they are missing
     except IntaglioError:
         raise
     except Exception as error:  # whatever a layer says to a number that it cannot have
