@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from intaglio import adapt, grain
 from intaglio.errors import BadInput, TooLarge
 from intaglio.search import KEEP, STARVE, gain_offsets
 from intaglio.tiles import Layout
@@ -70,3 +71,19 @@ def test_an_array_of_booleans_is_a_mask() -> None:
     assert (gain_offsets(mask, LAYOUT) == gain_offsets(half("L"), LAYOUT)).all()
     with pytest.raises(BadInput, match="from 0 to 1"):
         gain_offsets(mask.astype(np.uint8), LAYOUT)
+
+
+@pytest.mark.parametrize("piece", [64, 1024])
+def test_wide_pictures_in_pieces_are_as_in_one(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (150, 3001, 3), dtype=np.uint8))
+    sizes = (77, 900), (150, 3001), (2, 5000)
+    masks = [Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)) for size in sizes]
+    layout = Layout(3001, 150)
+    whole = [gain_offsets(mask, layout) for mask in masks]
+    busy, noise = adapt.busyness(picture, layout), grain.measured(picture, layout)
+    monkeypatch.setattr("intaglio.tiles.PIECE", piece)
+    for mask, offsets in zip(masks, whole, strict=True):
+        assert np.array_equal(gain_offsets(mask, layout), offsets)
+    assert np.allclose(adapt.busyness(picture, layout), busy, atol=1e-5)
+    assert grain.measured(picture, layout) == noise

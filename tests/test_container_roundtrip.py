@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from intaglio import container
+from intaglio import container, pictures
 from intaglio.container import MODES, Header, pack
 from intaglio.errors import BadInput, CorruptFile, IntaglioWarning, TooLarge
 from intaglio.reader import Reader
@@ -185,6 +185,29 @@ def test_an_endless_pipe_of_something_else_is_refused_at_once() -> None:
 
     with pytest.raises(CorruptFile, match=r"no \.itg file"):
         Reader(Endless())  # type: ignore[arg-type]
+
+
+def test_an_endless_pipe_with_a_sound_beginning_is_refused_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(io.RawIOBase):
+        def __init__(self) -> None:
+            self.start, self.given = DATA, 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            part, self.start = self.start[: len(buffer)], self.start[len(buffer) :]
+            buffer[:] = part.ljust(len(buffer), b"\0")
+            self.given += len(buffer)
+            return len(buffer)
+
+    monkeypatch.setattr("intaglio.source.PIPE", 1 << 20)
+    pipe = Endless()
+    with pytest.raises(TooLarge, match="keep it in a file"):
+        Reader(pipe)  # type: ignore[arg-type]
+    with pytest.raises(TooLarge, match="keep it in a file"):
+        pictures.load(pipe)
+    assert pipe.given < 4 << 20
 
 
 def test_sources_that_are_none(tmp_path: Path) -> None:

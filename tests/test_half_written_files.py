@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from running import environment
 
 from intaglio import pictures, writing
 from intaglio.errors import BadInput
@@ -155,6 +156,13 @@ def test_devices_and_pipes_are_written_to_not_replaced(tmp_path):
     writing.save(picture(), pipe, format="png")
     assert pictures.load(io.BytesIO(reader.communicate()[0])).image.tobytes() == picture().tobytes()
     assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="no such device")
+def test_standard_output_by_its_path_is_a_pipe(tmp_path):
+    code = "import sys; from intaglio import writing; writing.write_bytes('/dev/stdout', b'all of it')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment())
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"all of it", b"")
 
 
 def test_streams_get_whole_files():

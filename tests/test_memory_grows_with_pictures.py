@@ -86,6 +86,11 @@ search.gain_offsets(np.arange(256, dtype=np.uint8)[None], tiles.Layout(10240, 10
     assert peak(code, str(tiny_model)) < 100 * MB
 
 
+def test_wide_pictures_take_no_more_than_tall_ones() -> None:
+    """A strip of the whole width, as floats, would take a kilobyte for each of these pixels."""
+    assert growth(ENCODE, "", [(2**15, 1), (2**17, 1)], mode="RGB", how={"quality": 0}) < 100
+
+
 def test_a_short_file_that_claims_many_pixels_is_cheap_to_refuse(tiny_model: Path) -> None:
     """2^28 pixels in RGBA would take a gigabyte; the first tile is no good, so none of it is taken."""
     code = """

@@ -114,7 +114,12 @@ def test_a_transparent_colour_becomes_alpha():
     assert pixels(converted(grey, "mode L becomes LA").image) == [(0, 255), (85, 255), (170, 0), (255, 255)]
     row = struct.pack(">6H", 0x1234, 0x5678, 0x9ABC, 0xFFFF, 0, 0)
     deep = png(2, 1, 16, 2, [row], (b"tRNS", row[:6]))
-    assert pixels(converted(deep, "becomes RGBA").image) == [(0x12, 0x56, 0x9A, 0), (255, 0, 0, 255)]
+    for loaded in (False, True):  # as Pillow's own save does before it asks us
+        image = Image.open(io.BytesIO(deep.getvalue()))
+        if loaded:
+            image.load()
+        picture = converted(image, "more than 8 bits a sample are reduced to 8, mode RGB becomes RGBA")
+        assert pixels(picture.image) == [(0x12, 0x56, 0x9A, 0), (255, 0, 0, 255)]
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped():
@@ -254,6 +259,7 @@ def test_arrays_become_pictures(shape, mode):
     [
         (np.zeros((4, 4), np.float32), r"a \* 255"),
         (np.zeros((4, 4), np.uint16), "a // 257"),
+        (np.zeros((4, 4), ">u2"), "a // 257"),
         (np.zeros((4, 4), bool), "astype"),
         (np.zeros((4, 4), object), "astype"),
         (np.zeros((3, 4, 5), np.uint8), "1 to 4 channels"),

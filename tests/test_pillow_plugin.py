@@ -117,6 +117,15 @@ def test_metadata_from_info_and_from_parameters(saved):
     assert image.info["xmp"] == b"<x/>" and "xmp" in back.info
 
 
+@pytest.mark.parametrize("given", [{}, {"icc_profile": None}, {"xmp": b"<x/>"}])
+def test_a_tiff_keeps_its_exif_beside_other_metadata(saved, given):
+    tags, file = Image.Exif(), io.BytesIO()
+    tags[0x010E] = "a description"
+    picture().save(file, "TIFF", exif=tags)
+    with Image.open(file) as tiff:
+        assert Image.open(saved(tiff, **given)).getexif()[0x010E] == "a description"
+
+
 def test_rate_parameters(saved):
     sizes = [len(saved(picture(), quality=q).getvalue()) for q in (0, 50, 100)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[2]

@@ -394,6 +394,16 @@ def test_maps_come_back(data: st.DataObject) -> None:
         assert blockmap.unpack(packed, rows + 8, columns) is None
 
 
+def test_deflated_maps_may_be_as_long_as_plain_ones() -> None:
+    deflated = bytes.fromhex("78da63606060844300002b0006")
+    plain = zlib.decompress(deflated)
+    assert len(deflated) == len(plain) == 13
+    for data in (b"\1" + plain, b"\2" + deflated):
+        on = blockmap.unpack(data, 8, 13)
+        assert on is not None and np.packbits(on).tobytes() == plain
+    assert blockmap.unpack(b"\2" + deflated, 8, 12) is None
+
+
 def test_benchmarks_measure_what_is_refined(
     tiny: Package, useful: Package, photo: np.ndarray, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .container import BLOCK, MAX_Q
-from .tiles import Box, Layout, luma
+from .tiles import Box, Layout, luma, pieces
 
 SQUARE = 8  # pixels along a side of what a variance is taken of
 FLOOR = 4.0  # grey levels squared that no eye tells from none
@@ -22,13 +22,15 @@ FADE = 16  # steps from either end of the scale over which offsets grow to their
 
 def busyness(image: Image.Image, layout: Layout) -> NDArray[np.float32]:
     """The mean over a block's 8x8 squares of log2(variance + 4), less its mean over the picture: (rows, columns) of
-    64x64 blocks. The variance is of the luma (BT.601) in grey levels. Read a row of blocks at a time."""
+    64x64 blocks. The variance is of the luma (BT.601) in grey levels. Read a piece of a row of blocks at a time."""
     width, rows = layout.padded.width, layout.padded.height // BLOCK
     found = np.empty((rows, width // BLOCK), np.float32)
     for row in range(rows):
-        strip = luma(image, Box(0, row * BLOCK, width, (row + 1) * BLOCK))
-        variance = strip.reshape(BLOCK // SQUARE, SQUARE, -1, SQUARE).var((1, 3))
-        found[row] = np.log2(variance + FLOOR).reshape(BLOCK // SQUARE, -1, BLOCK // SQUARE).mean((0, 2))
+        for left, right in pieces(width):
+            strip = luma(image, Box(left, row * BLOCK, right, (row + 1) * BLOCK))
+            variance = strip.reshape(BLOCK // SQUARE, SQUARE, -1, SQUARE).var((1, 3))
+            blocks = np.log2(variance + FLOOR).reshape(BLOCK // SQUARE, -1, BLOCK // SQUARE).mean((0, 2))
+            found[row, left // BLOCK : right // BLOCK] = blocks
     return found - found.mean()
 
 

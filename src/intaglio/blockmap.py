@@ -32,7 +32,7 @@ def unpack(data: bytes, rows: int, columns: int) -> NDArray[np.bool_] | None:
     kind, rest = (data[0], data[1:]) if data else (None, b"")
     if kind == _ALL and not rest:
         return np.broadcast_to(np.True_, (rows, columns))
-    if kind == _DEFLATED and len(rest) < size:
+    if kind == _DEFLATED and len(rest) <= size:
         stream = zlib.decompressobj()
         try:
             rest = stream.decompress(rest, size + 1)

@@ -18,6 +18,7 @@ from .encoder import TOP, Encoder, Progress
 from .errors import BadInput
 from .grain import UNIT
 from .guards import memory_told
+from .metadata import orientation
 from .package import Package, for_fingerprint, released_names, resolve
 from .printing import Printer
 from .reader import Reader
@@ -113,7 +114,7 @@ def encode(
         areas = select(labels, keep, Layout(width, height), package.card["labels"], label_cell, max_pixels)
     elif keep is not None or label_cell is not None:
         raise BadInput("what is not kept is synthesised from a label map; give it with labels")
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if not hasattr(seed, "__index__") or not 0 <= (seed := operator.index(seed)) < 2**32:
         raise BadInput(f"seed is {seed}; give a whole number from 0 to {2**32 - 1}")
     if seed and not engine.noisy() and "grain" not in package.card:
         raise BadInput(f"model {package.name} takes no noise, so that a seed would change nothing; leave it out")
@@ -231,7 +232,7 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
             "refined": 0.0 if reader.refined is None else round(float(np.mean(reader.refined)), 4),
             "kept": 1.0 if reader.areas is None else round(_kept(reader), 4),
             "grain": header.grain * UNIT,
-            "orientation": _orientation(reader.exif),
+            "orientation": orientation(reader.exif),
             "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""),
             "xmp_bytes": len(reader.xmp or b""),
             "chunks": [{"type": kind, "offset": offset, "bytes": length} for kind, offset, length in reader.chunks],
@@ -242,14 +243,3 @@ def _kept(reader: Reader) -> float:
     """The share of the latents that are coded."""
     assert reader.areas is not None
     return float(unpack_kept(reader.areas[0], Layout(reader.header.width, reader.header.height)).mean())
-
-
-def _orientation(exif: bytes | None) -> int | None:
-    if not exif:
-        return None
-    parsed = Image.Exif()
-    try:
-        parsed.load(exif)
-        return parsed.get(0x0112)
-    except Exception:  # EXIF is a stranger's bytes; a block that cannot be parsed has no orientation to show
-        return None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .tiles import Box, Layout, luma
+from .tiles import Box, Layout, luma, pieces
 
 UNIT = 1 / 16  # grey levels that a file's number counts
 MOST = 255  # the largest number
@@ -54,18 +54,20 @@ def measured(image: Image.Image, layout: Layout) -> float:
 
     Each 16x16 square's is that of its luma under the mask [1 -2 1; -2 4 -2; 1 -2 1] / 6, to which slopes and straight
     edges along the axes are nothing (Immerkaer 1996, "Fast noise variance estimation"), and the flattest twentieth of
-    the squares speaks for the picture. Read a row of squares at a time.
+    the squares speaks for the picture. Read a piece of a row of squares at a time.
     """
     found: list[NDArray[np.float32]] = []
     picture = layout.picture
+    width = max(0, picture.width - 2) // SQUARE * SQUARE  # of the squares, which a pixel goes around
     for top in range(1, picture.height - SQUARE, SQUARE):
-        strip = luma(image, Box(0, top - 1, picture.width, top + SQUARE + 1))
-        columns = (strip.shape[1] - 2) // SQUARE
-        second = strip[:-2] - 2 * strip[1:-1] + strip[2:]
-        answer = (second[:, :-2] - 2 * second[:, 1:-1] + second[:, 2:])[:, : columns * SQUARE] / 6
-        mean = strip[1:-1, 1 : 1 + columns * SQUARE].reshape(SQUARE, columns, SQUARE).mean((0, 2))
-        power = np.square(answer).reshape(SQUARE, columns, SQUARE).mean((0, 2))
-        found.append(power[(mean > BLACK) & (mean < WHITE)])
+        for left, right in pieces(width):
+            strip = luma(image, Box(left, top - 1, right + 2, top + SQUARE + 1))
+            columns = (right - left) // SQUARE
+            second = strip[:-2] - 2 * strip[1:-1] + strip[2:]
+            answer = (second[:, :-2] - 2 * second[:, 1:-1] + second[:, 2:]) / 6
+            mean = strip[1:-1, 1:-1].reshape(SQUARE, columns, SQUARE).mean((0, 2))
+            power = np.square(answer).reshape(SQUARE, columns, SQUARE).mean((0, 2))
+            found.append(power[(mean > BLACK) & (mean < WHITE)])
     power = np.concatenate(found) if found else np.zeros(0, np.float32)
     if len(power) < FEWEST:
         return 0.0

@@ -1,17 +1,65 @@
 """ICC, EXIF and XMP of a Pillow image, as bytes that go on living in another file."""
 
+import struct
 import warnings
+from collections.abc import Iterator
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from .errors import IntaglioWarning
 
-_XMP_TAG = 700
+_XMP_TAG, ORIENTATION = 700, 0x0112
+_SIZES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4)  # bytes of a value by its type in a directory
+_FOLDERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop)
 # Tags of a TIFF directory that tell how its own pixels are stored, or that are carried apart (XMP, 34675 ICC), or
 # that are private to IPTC and Photoshop (at times whole pictures): no EXIF for another file.
 _STORAGE_TAGS = {*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(288, 294), 301, 317}
 _STORAGE_TAGS |= {*range(320, 326), 330, 332, *range(338, 343), 347, *range(512, 533), 559}
 _STORAGE_TAGS |= {_XMP_TAG, 33723, 34377, 34675, 37724}
+
+
+def orientation(exif: bytes | None) -> int | None:
+    """EXIF's orientation, 1..8; None where it has none, or cannot be parsed. Reads that one tag alone."""
+    try:
+        for order, tag, kind, count, value in _entries((exif or b"").removeprefix(b"Exif\0\0")):
+            if tag == ORIENTATION and kind == 3 and count == 1:
+                found = struct.unpack_from(order + "H", value)[0]
+                return found if 1 <= found <= 8 else None
+    except (struct.error, KeyError):
+        pass
+    return None
+
+
+def is_plain(exif: bytes) -> bool:
+    """Whether the values of its tags lie inside the block and together are no more bytes than it has, so that taking it
+    apart takes no more memory than that: a stranger's tags may all point at the same bytes, or beyond the end."""
+    block, together = exif.removeprefix(b"Exif\0\0"), 0
+    try:
+        for order, _, kind, count, value in _entries(block, _FOLDERS):
+            size = _SIZES[kind] * count if kind < len(_SIZES) else 0
+            together += size
+            if together > len(block) or size > 4 and struct.unpack(order + "L", value)[0] + size > len(block):
+                return False
+    except (struct.error, KeyError):
+        return False
+    return True
+
+
+def _entries(block: bytes, folders: tuple[int, ...] = ()) -> Iterator[tuple[str, int, int, int, bytes]]:
+    """(byte order, tag, type, count, the four bytes of value) of the first directory, and of those that it and they
+    point to by the tags in `folders`. Raises struct.error or KeyError where it cannot be read."""
+    order = {b"II": "<", b"MM": ">"}[block[:2]]
+    waiting, seen = [struct.unpack_from(order + "L", block, 4)[0]], set()
+    while waiting:
+        at = waiting.pop()
+        if at in seen:
+            raise KeyError(at)
+        seen.add(at)
+        for i in range(struct.unpack_from(order + "H", block, at)[0]):
+            tag, kind, count, value = struct.unpack_from(order + "HHL4s", block, at + 2 + 12 * i)
+            if tag in folders:
+                waiting.append(struct.unpack(order + "L", value)[0])
+            yield order, tag, kind, count, value
 
 
 def icc_of(image: Image.Image) -> bytes | None:

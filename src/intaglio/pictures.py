@@ -22,6 +22,7 @@ from .container import MAX_PIXELS
 from .errors import BadInput, IntaglioWarning, TooLarge
 from .guards import foreseen, pillow_limit
 from .metadata import exif_of, icc_of, xmp_of
+from .source import drained
 
 MODES = ("L", "LA", "RGB", "RGBA")
 
@@ -97,7 +98,7 @@ def _load(source: Any, rules: _Rules) -> Picture:
 def _read(file: IO[bytes], name: str, rules: _Rules) -> Picture:
     with pillow_limit(rules.max_pixels), foreseen(f"cannot read {name}", rules.max_pixels):
         if not getattr(file, "seekable", lambda: True)():
-            file = io.BytesIO(file.read())
+            file = io.BytesIO(drained(file, name))
         file.seek(0)
         head = file.read(4096)
         if not isinstance(head, bytes):
@@ -127,11 +128,12 @@ def _decode(image: Image.Image, head: bytes, name: str, rules: _Rules) -> Pictur
         notes.append("only one of its several frames or pages is kept")
     rawmode = _rawmode(image)
     deep_heif = image.format == "HEIF" and image.info.get("bit_depth", 8) > 8
-    if image.mode in MODES and (";16" in rawmode or deep_heif or _deep_avif(head)):
+    transparent = image.info.get("transparency")
+    deep_colour = isinstance(transparent, tuple) and (";16" in rawmode or max(transparent) > 255)
+    if image.mode in MODES and (";16" in rawmode or deep_colour or deep_heif or _deep_avif(head)):
         notes.append("more than 8 bits a sample are reduced to 8")
     image.load()
-    transparent = image.info.get("transparency")
-    if ";16" in rawmode and isinstance(transparent, tuple):  # Pillow reduces the pixels, not the colour
+    if deep_colour and isinstance(transparent, tuple):  # Pillow reduces the pixels, not the colour
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
     if rawmode in ("L;2", "L;4") and isinstance(transparent, int):
         image.info["transparency"] = min(255, transparent * (85 if rawmode == "L;2" else 17))
@@ -218,7 +220,8 @@ def _convert_deep(image: Image.Image, target: str, name: str) -> tuple[Image.Ima
 
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8:
-        how = "(a // 257).astype(numpy.uint8)" if array.dtype == np.uint16 else "a.astype(numpy.uint8)"
+        sixteen = array.dtype.kind == "u" and array.dtype.itemsize == 2  # of either byte order
+        how = "(a // 257).astype(numpy.uint8)" if sixteen else "a.astype(numpy.uint8)"
         if array.dtype == np.bool_:
             how = "a.astype(numpy.uint8) * 255"
         if array.dtype.kind == "f":

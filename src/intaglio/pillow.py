@@ -7,6 +7,10 @@
 `info` has icc_profile, exif and xmp under Pillow's usual names, and the file's q, quality and realism. Failures are
 what Pillow's users expect: UnidentifiedImageError for a file of another kind, OSError for a damaged one or a model that
 is not at hand, ValueError for a parameter that makes no sense. Image.MAX_IMAGE_PIXELS is the limit on sizes.
+
+Pillow loads a picture before it hands it over, and a loaded picture no longer tells how deep its file was: `strict`
+sees nothing of more than 8 bits there, nor is the transparent grey of a 2- or 4-bit PNG known. intaglio.encode(path)
+reads the file itself.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from PIL import Image, ImageFile
 from . import codec
 from .container import MAX_SIDE, SIGNATURE
 from .errors import BadInput, IntaglioError
+from .metadata import exif_of
 from .package import Package
 from .reader import Reader
 
@@ -97,6 +102,8 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     if isinstance(metadata.get("exif"), Image.Exif):
         metadata["exif"] = metadata["exif"].tobytes()
     if metadata:  # into a twin that shares the pixels: the caller's own info stays as it is
+        if "exif" not in metadata:  # a TIFF has it as tags, which the twin does not
+            metadata["exif"] = exif_of(image, str(getattr(image, "filename", "") or "the picture"))
         twin = image._new(image.im)
         twin.info = dict(image.info)
         twin.info.update(metadata)

@@ -12,7 +12,7 @@ from PIL import Image
 from . import pictures
 from .container import BLOCK, MAX_PIXELS
 from .errors import BadInput
-from .tiles import Layout
+from .tiles import Layout, pieces
 
 KEEP, STARVE = 8, -16  # q offsets of a block that is all white, all black: about +2 dB and a third of the bits
 
@@ -55,12 +55,16 @@ def gain_offsets(mask: Any, layout: Layout, max_pixels: int = MAX_PIXELS) -> NDA
         raise BadInput("the roi mask runs from 0 to 1: white is 255, so multiply it by 255 or give an array of bool")
     rows, columns = layout.padded.height // BLOCK, layout.padded.width // BLOCK
     share = np.empty((rows, columns), np.float32)
-    scale = grey.height / layout.height
-    for row in range(rows):  # stretch onto the picture a row of blocks at a time: the whole may be large
+    across, down = grey.width / layout.width, grey.height / layout.height
+    for row in range(rows):  # stretch onto the picture a piece of a row of blocks at a time: the whole may be large
         top, bottom = row * BLOCK, min((row + 1) * BLOCK, layout.height)
-        window = (0, top * scale, grey.width, min(bottom * scale, grey.height))
-        band = np.asarray(grey.resize((layout.width, bottom - top), Image.Resampling.BOX, window), np.float32) / 255
-        # the picture's edge is repeated in its last blocks, so there it weighs more
-        band = np.pad(band, ((0, BLOCK - band.shape[0]), (0, columns * BLOCK - layout.width)), "edge")
-        share[row] = band.reshape(BLOCK, columns, BLOCK).mean((0, 2))
+        for left, right in pieces(layout.width):
+            last = min(right * across, grey.width), min(bottom * down, grey.height)
+            size = right - left, bottom - top
+            window = (left * across, top * down, *last)
+            band = np.asarray(grey.resize(size, Image.Resampling.BOX, window), np.float32) / 255
+            # the picture's edge is repeated in its last blocks, so there it weighs more
+            band = np.pad(band, ((0, -size[1] % BLOCK), (0, -size[0] % BLOCK)), "edge")
+            means = band.reshape(BLOCK, -1, BLOCK).mean((0, 2))
+            share[row, left // BLOCK : left // BLOCK + len(means)] = means
     return np.round(STARVE + (KEEP - STARVE) * share).astype(np.int8)

@@ -6,12 +6,13 @@ import io
 import os
 import threading
 import zlib
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from .container import SIGNATURE, BytesLike, check_signature
-from .errors import BadInput, CorruptFile
+from .errors import BadInput, CorruptFile, TooLarge
 
 PIECE = 1 << 16  # bytes taken at a time where a length is not to be trusted
+PIPE = 1 << 31  # bytes that are read from what cannot seek, and so has to be kept in memory
 
 
 class Source:
@@ -49,8 +50,8 @@ class Source:
             self.size = max(0, file.seek(0, os.SEEK_END) - self._base)
             return
         start = _read_fully(file, len(SIGNATURE))
-        check_signature(start)  # before the rest is read: a pipe that is not ours may have no end
-        self._view = memoryview(start + file.read())
+        check_signature(start)  # before the rest is read
+        self._view = memoryview(start + drained(file, "the pipe"))
         self.size = len(self._view)
         self.close()
         self._file = None
@@ -92,6 +93,18 @@ def inflate(data: bytes, limit: int) -> bytes | None:
         return zlib.decompress(data, bufsize=max(1, size))
     except zlib.error:
         return None
+
+
+def drained(file: IO[bytes], name: str) -> bytes:
+    """The rest of a file that cannot seek. Raises TooLarge after PIPE bytes: a pipe may have no end."""
+    data = bytearray()
+    while more := file.read(PIECE):
+        if not isinstance(more, bytes):
+            raise BadInput(f"{name} is open as text: open it in binary mode")
+        data += more
+        if len(data) > PIPE:
+            raise TooLarge(f"{name} gives more than {PIPE >> 30} GiB: keep it in a file, and give that")
+    return bytes(data)
 
 
 def _read_fully(file: BinaryIO, n: int) -> bytes:

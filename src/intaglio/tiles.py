@@ -8,7 +8,7 @@ networks' own zero padding does what it would do on the whole picture.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -22,6 +22,7 @@ from .package import WHOLE
 
 CELL = 16  # pixels along a side of one latent
 WHOLE_PIXELS = 2**21  # of a padded picture that is computed at once, where a network has to see all of it
+PIECE = 2**14  # pixels of a row that are looked at at a time, whole blocks and squares
 SPILL = 192 * 2**20  # bytes of latents that a rate search keeps in memory before it uses a temporary file
 
 
@@ -107,6 +108,11 @@ def pixels(image: Image.Image, box: Box) -> NDArray[np.uint8]:
 def luma(image: Image.Image, box: Box) -> NDArray[np.float32]:
     """The luma (BT.601) of `pixels`, in grey levels: (h, w)."""
     return pixels(image, box)[0].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def pieces(width: int) -> Iterator[tuple[int, int]]:
+    """(from, to) of the pieces of a row of so many pixels that are read at a time: a picture may be as wide as long."""
+    return ((left, min(left + PIECE, width)) for left in range(0, width, PIECE))
 
 
 class Spill:

@@ -8,8 +8,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from . import pictures
-
-ORIENTATION = 0x0112  # EXIF's tag
+from .metadata import ORIENTATION, orientation
 
 
 def upright(source: Any) -> tuple[Image.Image, int]:
@@ -24,23 +23,13 @@ def upright(source: Any) -> tuple[Image.Image, int]:
     if image.mode in ("LA", "RGBA"):
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image.convert("RGBA"))
-    orientation = _orientation(read.exif)
-    return turned(image.convert("RGB"), orientation), orientation
+    turn = orientation(read.exif) or 1
+    return turned(image.convert("RGB"), turn), turn
 
 
-def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """The image upright, out of the pixels as a file of this orientation stores them."""
+def turned(image: Image.Image, turn: int) -> Image.Image:
+    """The image upright, out of the pixels as a file of this orientation (1..8) stores them."""
     plain = Image.new(image.mode, image.size)
     plain.paste(image)
-    plain.getexif()[ORIENTATION] = orientation
+    plain.getexif()[ORIENTATION] = turn
     return ImageOps.exif_transpose(plain)
-
-
-def _orientation(exif: bytes | None) -> int:
-    tags = Image.Exif()
-    try:
-        tags.load(exif or b"")
-        found = int(tags.get(ORIENTATION, 1))
-    except Exception:  # a stranger's bytes; what cannot be parsed turns nothing
-        return 1
-    return found if 1 <= found <= 8 else 1

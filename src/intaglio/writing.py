@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 from PIL import Image, PngImagePlugin
 
 from .errors import BadInput, IntaglioWarning
-from .metadata import portable_exif
+from .metadata import is_plain, portable_exif
 from .pictures import MODES, foreseen, register_heif
 
 
@@ -42,7 +42,7 @@ _FORMATS = (
     _Format("PPM", ".ppm .pgm .pnm", False, False, {}),
 )
 _BY_SUFFIX = {suffix: row for row in _FORMATS for suffix in row.suffixes.split()}
-_MARKER_LIMITS = {"ICC": 255 * 65519, "EXIF": 65527, "XMP": 65504}  # bytes, JPEG only
+_MARKER_LIMITS = {"ICC": 255 * 65519, "EXIF": 65527, "XMP": 65504}  # bytes beside their prefixes, JPEG only
 
 
 def save(
@@ -105,11 +105,13 @@ def _attached(kind: _Format, metadata: dict[str, bytes], name: str) -> dict[str,
     for label, data in metadata.items():
         if not kind.metadata:
             lost[label] = "no room for it"
-        elif kind.name == "JPEG" and len(data) > _MARKER_LIMITS[label]:
+        elif kind.name == "JPEG" and len(data.removeprefix(b"Exif\0\0")) > _MARKER_LIMITS[label]:
             lost[label] = f"{len(data)} bytes are too many"
     parsed = Image.Exif()
     if "EXIF" in metadata and kind.name in ("TIFF", "AVIF", "HEIF"):  # these take it apart
         try:
+            if not is_plain(metadata["EXIF"]):
+                raise ValueError
             parsed.load(metadata["EXIF"])
             portable_exif(parsed)
         except Exception:
@@ -149,7 +151,7 @@ def _replacing(path: str) -> Iterator[IO[bytes]]:
     same folder. Links are followed and permissions kept; what is no plain file (a pipe, a device) is not replaced but
     written to, once everything is there.
     """
-    target = os.path.realpath(path)
+    target = os.path.realpath(path) if os.path.isfile(path) or not os.path.exists(path) else path
     with foreseen(f"cannot write {path}"):
         folder = os.path.dirname(target)
         if not os.path.isdir(folder):
