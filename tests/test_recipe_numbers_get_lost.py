@@ -142,7 +142,9 @@ def test_what_a_stage_inherits_and_never_reads_cannot_be_set(word: str) -> None:
     ("compressgan", "betas=2,2"), ("compressgan", "critic_betas=1,1"), ("progressive", "fades=0"),
     ("progressive", "first=6"), ("extreme-gc", "levels=4"), ("intaglio1-small-perceptual", "glimpses=0"),
     ("intaglio1-small-realism", "glimpse=2"), ("intaglio1-small-realism", "dialled=flter"),
-    ("intaglio1-small", "shape=1"), ("hific-xgb", "rounds=3"), ("hific-knn", "rounds=3"),
+    ("hific-mi", "glimpse=2"), ("hific-mi", "zeta_a=0.01"), ("hific-mi", "target_bpp=0"), ("extreme-gc", "noise=300"),
+    ("extreme-gc", "channels=1"), ("extreme-sc", "latents=1"), ("intaglio1-small", "shape=1"),
+    ("hific-xgb", "rounds=3"), ("hific-knn", "rounds=3"),
 ])  # fmt: skip
 def test_nonsense_on_the_command_line_is_a_sentence(
     recipe: str, word: str, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

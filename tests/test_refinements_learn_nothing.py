@@ -214,6 +214,20 @@ def test_samples_are_pixels_as_they_decode(tiny: Package, photographs: Photograp
     assert (x.min(), y.min()) == (256 * 16 // 190, 256 * 16 // 140) and x.max() == 256 * (189 - 16) // 190
 
 
+def test_samples_are_without_the_grain_that_is_added_to_what_was_refined(tiny: Package, tmp_path: Path) -> None:
+    noisy = photograph(0, 0, 190, 140).astype(float) + np.random.default_rng(0).normal(0, 8, (140, 190, 1))
+    (tmp_path / "noisy").mkdir()
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(tmp_path / "noisy/a.png")
+    pack(tmp_path / "noisy", tmp_path / "pack")
+    photographs = Photographs(tmp_path / "pack")
+    grainy = dataclasses.replace(tiny, card=tiny.card | {"grain": [16.0, 2.6], "realism": 1.0})
+    plain = dataclasses.replace(tiny, card=tiny.card | {"realism": 1.0})
+    file = intaglio.encode(tmp_path / "noisy/a.png", quality=30, model=grainy)
+    assert intaglio.info(file)["grain"] > 2
+    a, b = (refine_data.gather(package, photographs, [0], None, 1, threads=1) for package in (grainy, plain))
+    assert (a.seen == b.seen).all() and (a.wanted == b.wanted).all()
+
+
 def test_more_samples_than_pixels_are_all_pixels_of_as_many_photographs(
     tiny: Package, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from labelled_scenes import folders
 from PIL import Image
 from running import call
 
+import intaglio
 from intaglio.areas import unpack
 from intaglio.errors import BadInput
 from intaglio.latents import TileCoder
@@ -193,6 +194,31 @@ def test_boxes_and_areas_are_where_they_should_be() -> None:
     chosen[0, 2] = 1
     assert areas(ids, chosen).nonzero().tolist() == [[0, 0, 1, 2]]
     assert one_hot(ids, 12).sum() == 1  # 255 is no class
+
+
+@pytest.mark.parametrize("norm", ["channel", "instance"])
+def test_a_region_is_cut_out_of_the_whole_whatever_the_normalisation(
+    norm: str, scenes: tuple[Photographs, list]
+) -> None:
+    """Instance norm takes statistics of the whole picture, so it has to be computed whole."""
+    torch.manual_seed(0)
+    changed = replace(SMALL, norm=norm)
+    package = changed.package(changed.network().eval(), scenes[0], {}, 2)
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (256, 1536, 3), dtype=np.uint8))
+    labels = Image.fromarray(rng.integers(0, 12, (256, 1536), dtype=np.uint8))
+    file = intaglio.encode(picture, model=package, labels=labels, keep=(700, 0, 400, 200))
+    whole = np.asarray(intaglio.decode(file, model=package))
+    for x, y, w, h in ((0, 0, 128, 128), (1000, 100, 200, 150)):
+        part = np.asarray(intaglio.decode(file, model=package, region=(x, y, w, h)))
+        assert (part == whole[y : y + h, x : x + w]).all()
+
+
+def test_all_its_steps_are_trained(scenes: tuple[Photographs, list]) -> None:
+    ranged, draws = replace(SMALL, delta=(4.0, 0.5)), Draws(0, 0, 8)
+    x = ranged.crops(scenes[0], draws, 64)
+    assert len(set(ranged.outputs(ranged.network(), x, draws).q.tolist())) > 3
+    assert not SMALL.outputs(SMALL.network(), x, draws).q.any()
 
 
 def test_the_architecture_is_the_papers() -> None:

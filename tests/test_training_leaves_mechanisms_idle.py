@@ -229,6 +229,12 @@ def test_the_adversarial_autoencoders_codes_come_near_its_prior_and_draws_decode
     assert sampled.std((2, 3)).mean() > 0.5 * decoded.std((2, 3)).mean(), "and not to one grey"
 
 
+def test_the_adversarial_autoencoders_prior_is_in_quantiser_steps(photos):
+    recipe, draws = replace(small("aae"), delta=(0.25, 0.25)), Draws(0, 0, 4)
+    out = recipe.outputs(recipe.network(), crops(photos, 4), draws)
+    assert torch.allclose(recipe.judged(out)[1] * 0.25 * recipe.spread, out.extra["code"])
+
+
 def learnt_with_labels(recipe, scenes, folder, constant):
     """A training whose discriminator is shown the scenes' labels, or (constant) the same ones everywhere."""
     trainer = Trainer(recipe, scenes, Options(folder, steps=300))

@@ -10,7 +10,7 @@ from tiny_recipe import TINY, Tiny
 from intaglio.nn.codec import KNOTS, STEPS, Codec, hat, rate_weight
 from intaglio.nn.transforms import Shape
 from intaglio.package import Package, released
-from intaglio.train import klt, warm
+from intaglio.train import klt, release, warm
 from intaglio.train.data import Photographs
 from intaglio.train.draws import Draws
 from intaglio.train.export import integers
@@ -147,6 +147,14 @@ def test_warm_start_computes_what_the_package_computes(tiny_model):
     assert np.allclose(engine.analysis(x), y.numpy(), atol=1e-3)
     pixels = np.floor(out[0].permute(1, 2, 0).numpy().clip(0, 255) + 0.5)
     assert np.abs(engine.synthesis(y.numpy(), t.numpy(), 0.0)[0] - pixels).max() <= 1
+
+
+def test_cards_say_of_the_dial_what_the_network_has(photos):
+    codec = Codec(TINY).eval()
+    assert "inert" in release.package(codec, "x", photos, 1, {}).card["limits"]
+    next(p for name, p in codec.synthesis.named_parameters() if "dial_" in name).data.view(-1)[0] = 0.1
+    limits = release.package(codec, "x", photos, 1, {}).card["limits"]
+    assert "inert" not in limits and "realism above 0 invents detail" in limits
 
 
 def test_warm_start_keeps_the_dial():

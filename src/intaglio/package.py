@@ -20,7 +20,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -67,6 +67,10 @@ class Package:
         members["prior.npz"] = _npz(prior)
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
         return cls({**card, "sha256": hashes, "fingerprint": _fingerprint(card, hashes).hex()}, members)
+
+    def grainless(self) -> Package:
+        """The same model, whose encoder tells of no grain: files of it are decoded to what the networks printed."""
+        return replace(self, card={name: value for name, value in self.card.items() if name != "grain"})
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> Package:

@@ -4,8 +4,8 @@
 
 For every package and rate: the bytes of the plain file, the share of 64x64 blocks that are refined, the bytes that this
 costs, the mean MSE, PSNR and SSIM without and with it, and the mean net gain: the decibels won, less those that as many
-more bytes would have brought anyway (3 dB for twice the bytes, as intaglio.refine.choose counts them). The pictures
-must not be those of the training.
+more bytes would have brought anyway (3 dB for twice the bytes, as intaglio.refine.choose counts them). All of it
+before grain, which a decoder adds to what it has refined. The pictures must not be those of the training.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Sheet:
         """The mean over the pictures, each at the largest file of at most `bpp`. BadInput without a refinement."""
         if not package.refined:
             raise BadInput(f"{package.name} has no refinement; give it one with intaglio train hific-xgb --warm")
+        package = package.grainless()
         engine, realism = runtime(package, "cpu", self._threads), float(package.card.get("realism", 0.0))
         rows = []
         for i, image in enumerate(self._pictures):
@@ -120,6 +121,8 @@ def main() -> None:
         rates = [float(word) for word in a.bpp.split(",")]
     except ValueError:
         p.exit(1, f"{p.prog}: --bpp {a.bpp}: give bits per pixel, separated by commas\n")
+    if a.pictures is not None and a.pictures < 1:
+        p.exit(1, f"{p.prog}: --pictures {a.pictures}: give 1 or more\n")
     try:
         found = data.chosen([a.data])
         step = max(1, len(found) // (a.pictures or len(found) or 1))

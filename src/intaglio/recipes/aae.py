@@ -1,7 +1,7 @@
 """Adversarial autoencoder for image compression (Daniel, Olaoye, "Adversarial autoencoders"; after Makhzani, Shlens,
 Jaitly, Goodfellow, Frey 2016).
 
-    L = |x - x_hat|_1 + pull (-log D(code / spread)),     D: is it a draw of N(0, 1), or a code of the encoder?
+    L = |x - x_hat|_1 + pull (-log D(code / (Delta spread))),     D: is it a draw of N(0, 1), or a code of the encoder?
 
 From the paper: an encoder, a decoder, and a discriminator that "ensures the latent vector distribution matches the
 prior distribution", often Gaussian. There is none of pictures.
@@ -41,7 +41,10 @@ class AAE(Autoencoder):
     def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
         out = super().outputs(network, x, draws)
         drawn = draws.normal(*network.noise_shapes(*x.shape[2:])[0]).to(x.device)
-        return Outputs(out.x, out.x_hat, out.bits, out.latent, out.q, extra=out.extra | {"drawn": drawn})
+        assert out.q is not None
+        step = 1 / network.gain(out.q[:, None, None])[:, :1, :1, :1]
+        extra = out.extra | {"drawn": drawn, "step": step}
+        return Outputs(out.x, out.x_hat, out.bits, out.latent, out.q, extra=extra)
 
     def opponents(self) -> dict[str, Opponent]:
         if not self.pull:
@@ -53,14 +56,16 @@ class AAE(Autoencoder):
 
     def judged(self, out: Outputs) -> tuple[Tensor, Tensor, None]:
         """Draws from N(0, 1), the codes in units of the prior, and nothing beside them."""
-        return out.extra["drawn"], out.extra["code"] / self.spread, None
+        return out.extra["drawn"], out.extra["code"] / (self.spread * out.extra["step"]), None
 
     @torch.no_grad()
     def sample(self, network: Codec, count: int, side: int, seed: int = 0) -> Tensor:
         """Pictures (count, 3, side, side) in 0..255 that the decoder makes of draws from the prior."""
         shape = network.noise_shapes(side, side)[0]
         drawn = torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
-        return network.synthesis(torch.round(self.spread * drawn), torch.zeros(count, 1, 1, 1), torch.zeros(1))
+        step = 1 / network.gain(torch.zeros(count, 1, 1))[:, :1, :1, :1]
+        t = torch.zeros(count, 1, 1, 1)  # of q = 0
+        return network.synthesis(torch.round(self.spread * drawn) * step, t, torch.zeros(1))
 
 
 recipe = AAE()

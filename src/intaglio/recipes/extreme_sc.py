@@ -136,7 +136,7 @@ class ExtremeSC(Paper):
         x, ids = x[:, :3].contiguous(), x[:, 3:]
         kept = self.draw_kept(draws, ids)
         ids = stored(ids, CELLS[int(draws.shared() * len(CELLS))], len(self.classes))
-        q = x.new_zeros(len(x), 1, 1)
+        q = self.q_of(draws).to(x.device)
         _, z = network.noise_shapes(*x.shape[2:])
         # the symbols of a finite alphabet need no noise, the hyper-latents do
         noise = x.new_zeros(()), draws.uniform(*z).to(x.device)

@@ -97,9 +97,10 @@ class HiFiC(Paper):
     def terms(self) -> list[Term]:
         if self.perceptual not in ("vgg", "lpips"):
             raise BadInput(f'd_P is "vgg" or "lpips", not {self.perceptual!r}')
+        target = self.target
         mse = MSE()
         terms = [
-            Term("rate", rate, lambda out: self.target(out.extra["written"])),
+            Term("rate", rate, lambda out: target(out.extra["written"])),
             Term("mse", lambda out: mse(out.x_hat, out.x), self.k_m),
         ]
         return [*terms, Term(self.perceptual, self.d_p, self.k_p)] if self.k_p else terms

@@ -51,6 +51,11 @@ class Paper(Recipe):
     prior_low: int = 64
     glimpse: int = 0  # side of the part of each picture that VGG sees, pixels; 0 for all of it
 
+    def __post_init__(self) -> None:
+        if 0 < self.glimpse < 4:
+            raise BadInput(f"{self.name}: VGG sees nothing of {self.glimpse} pixels; set glimpse to 4 or more, or to 0 "
+                           "for whole crops")
+
     def scaled(self, channels: int) -> int:
         """A channel count of the paper at this width. Raises BadInput for none."""
         if channels < 1:
@@ -61,7 +66,9 @@ class Paper(Recipe):
 
     def sizes(self, latents: int, hyper: int) -> Sizes:
         """The latents' and hyper-latents' channels, as they are, with a prior of this width."""
-        low = max(1, min(latents // 2, self.scaled(self.prior_low)))
+        if latents < 2:
+            raise BadInput(f"{self.name}: {latents} channels of latents cannot be told in two parts; set 2 or more")
+        low = min(latents // 2, self.scaled(self.prior_low))
         return Sizes(latents, hyper, self.scaled(self.prior_width), low)
 
     @cached_property

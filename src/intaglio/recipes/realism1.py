@@ -34,8 +34,6 @@ from ..losses.mobilenet import MobileNetDistance
 from ..losses.speckle import speckle
 from ..nn.codec import STEPS, Codec, rate_weight
 from ..nn.discriminators.projected import Projected
-from ..package import Package
-from ..train import release
 from ..train.data import Photographs
 from ..train.draws import Draws
 from ..train.game import Game
@@ -144,9 +142,6 @@ class Realism1(Perceptual1):
             return {}
         game = Game(self.critic(self.shape.latents), self.kind)
         return {"critic": Opponent(game, self._fooling, self._judged, dial)}
-
-    def package(self, network: Codec, photographs: Photographs, training: dict, pictures: int) -> Package:
-        return release.package(network, self.release, photographs, pictures, training, release.REALISM_LIMITS)
 
 
 small = Realism1()

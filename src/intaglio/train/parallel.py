@@ -6,7 +6,7 @@ Every process holds the whole network and its part of the batch. Gradients are a
 that the discriminators and the frozen parts of a network need no wrapper. With the same seed, n processes of batch b
 follow one process of batch n * b, up to rounding, as long as a loss is a mean over pictures. What is reckoned or drawn
 for a batch as a whole is each process's own: a batch norm's statistics, a mean rate held against a target, the points
-of wgan-gp's penalty, which pictures realism1 glimpses at, where, and how far it shifts them.
+of wgan-gp's penalty, which pictures perceptual1 and realism1 glimpse at, where, and how far realism1 shifts them.
 """
 
 from __future__ import annotations

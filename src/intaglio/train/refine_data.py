@@ -57,8 +57,10 @@ def gather(
 
     The crop lies on whole blocks, so that its pixels are where they would be in the whole photograph's grid; their
     absolute position is that in the photograph. No more photographs are taken than hold MOST pixels, and it ends early
-    when time.monotonic() passes `deadline`. The picture is decoded without any refinement, at the card's own realism.
+    when time.monotonic() passes `deadline`. The picture is decoded without any refinement, at the card's own realism,
+    and without grain, which a decoder adds to what it has refined.
     """
+    package = package.grainless()
     engine = runtime(package, "cpu", threads)
     realism = float(package.card.get("realism", 0.0))
     each = CROP**2 if pixels is None else min(pixels, CROP**2)

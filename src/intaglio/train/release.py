@@ -33,11 +33,14 @@ GRAIN = [16.0, 2.6]  # grey levels: the root of the mean squared error at q 0 an
 
 
 def package(
-    codec: Codec, name: str, photographs: Photographs, pictures: int, training: dict, limits: str = FIDELITY_LIMITS,
+    codec: Codec, name: str, photographs: Photographs, pictures: int, training: dict, limits: str | None = None,
     recipe: dict | None = None,
 ) -> Package:
-    """Export with tables calibrated on `pictures` crops, and complete the card. recipe: what the card says of it, None
-    for the released ones."""
+    """Export with tables calibrated on `pictures` crops, and complete the card. limits: None for those of a released
+    model, whose dial was trained or not. recipe: what the card says of it, None for the released ones."""
+    if limits is None:
+        dials = (p for name, p in codec.synthesis.named_parameters() if "dial_" in name)
+        limits = REALISM_LIMITS if any(bool(p.any()) for p in dials) else FIDELITY_LIMITS
     tables = calibrate.tables(calibrate.counts(codec, photographs, pictures), codec.levels)
     card = {
         "name": name, "licence": "Apache-2.0", "realism": 0.0,

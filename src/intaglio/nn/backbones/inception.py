@@ -78,8 +78,9 @@ def shapes() -> dict[str, tuple[int, int, int, int]]:
 class Inception(Frozen):
     """Pictures (batch, 3, h, w) of RGB in 0..255 to mixed_7's features, averaged over positions: (batch, 768), >= 0.
 
-    As pytorch-fid does it: bilinear resize to 299x299 (half-pixel centres, no antialiasing), (x - 128) / 128, ReLU
-    after every convolution, average pools that leave the padding out. About 4.5 GMAC a picture of any size.
+    Bilinear resize to 299x299 (half-pixel centres, no antialiasing) as in pytorch-fid, (x - 128) / 128 as in the
+    TensorFlow graph that its weights come from (pytorch-fid takes x / 127.5 - 1: 1e-3 of the features), ReLU after
+    every convolution, average pools that leave the padding out. About 4.5 GMAC a picture of any size.
 
     folder: where the file is, see `weights.find`. state: the tensors themselves, named as in the file.
     Raises MissingWeights, WrongWeights.

@@ -23,7 +23,7 @@ def widths(width: int) -> list[int]:
 
 class Encoder(nn.Module):
     """Pixels (batch, 3, h, w) to latents (batch, latents, h/16, w/16), in -depth..depth by a tanh where depth is not
-    0: a bottleneck of 2 depth + 1 symbols a latent."""
+    0: a bottleneck of 2 depth + 1 symbols a latent, where Delta is 1."""
 
     def __init__(self, width: int, latents: int, depth: float = 0.0, norm: str = "batch"):
         super().__init__()

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...errors import BadInput
 from ..normalise import norm_layer
 from .blocks import CELL, HALVINGS, Residual, act, down, far, ladder_reach, signed, unsigned, up
 
@@ -36,7 +37,7 @@ class Encoder(nn.Module):
 class Generator(nn.Module):
     """g_s: latents to pixels 0..255; t and realism are not looked at. The first convolution's output joins that of the
     last residual block. noise: how many channels of noise, normal and of variance 1, join the latents; they are made of
-    the noise of the pixels that a latent covers, at most 256 numbers."""
+    the noise of the pixels that a latent covers, at most 256 numbers. Raises BadInput for more."""
 
     def __init__(
         self,
@@ -48,6 +49,8 @@ class Generator(nn.Module):
         noise: int = 0,
     ):
         super().__init__()
+        if noise > CELL**2:
+            raise BadInput(f"{noise} channels of noise: a latent covers {CELL**2} pixels, so give at most as many")
         self.noise, self.noisy = noise, noise > 0
         widths = [width << i for i in reversed(range(HALVINGS + 1))]
         self.reach = far(norm, ladder_reach(3, 0, 1 + 2 * blocks))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..normalise import norm_layer
-from .blocks import CELL, HALVINGS, Residual, down, ladder_reach, unsigned, up
+from .blocks import CELL, HALVINGS, Residual, down, far, ladder_reach, unsigned, up
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -29,7 +29,6 @@ class LabelEncoder(nn.Module):
     def __init__(self, width: int, classes: int, norm: str):
         super().__init__()
         widths = [width << i for i in range(HALVINGS + 1)]
-        self.reach = ladder_reach(3, 0, 0)
         self.enter = nn.Sequential(nn.Conv2d(classes, width, 7, padding=3), norm_layer(norm, width), nn.ReLU())
         self.down = nn.Sequential(*(down(a, b, norm) for a, b in zip(widths, widths[1:], strict=False)))
 
@@ -52,8 +51,8 @@ class SelectiveGenerator(nn.Module):
         widths = [width << i for i in reversed(range(HALVINGS + 1))]
         self.classes = tuple(classes)
         self.semantics = LabelEncoder(width, len(self.classes), norm)
-        self.reach = ladder_reach(3, 0, 1 + 2 * blocks)  # of the latents; a label's way through both ladders is longer
-        self.reach += self.semantics.reach
+        # of the latents; a label's way through both ladders is longer
+        self.reach = far(norm, ladder_reach(3, 0, 1 + 2 * blocks) + ladder_reach(3, 0, 0))
         self.enter = nn.Sequential(
             nn.Conv2d(latents + 1 + widths[0], widths[0], 3, padding=1), norm_layer(norm, widths[0])
         )
