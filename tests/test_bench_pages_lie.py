@@ -196,12 +196,49 @@ def test_the_page_is_made_of_the_data_and_of_nothing_else(finished, tmp_path):
     assert not (tmp_path / "docs").exists()
 
 
+def test_codecs_that_were_not_measured_again_come_whole_from_an_earlier_run(finished, tmp_path):
+    out, found = finished
+    new = json.loads(json.dumps(found))
+    for part, key in (("codecs", "name"), ("means", "codec"), ("cost", "codec"), ("rows", "codec")):
+        new[part] = [row for row in new[part] if row[key] == "tiny"]
+    for row in (*new["means"], *new["rows"]):
+        row["metrics"]["psnr"] += 1
+    (tmp_path / "new.json").write_text(json.dumps(new))
+    results.write(tmp_path / "new.json", tmp_path, out / "results.json")
+    both = json.loads((tmp_path / "results.json").read_bytes())
+    assert [c["name"] for c in both["codecs"]] == [c["name"] for c in found["codecs"]]
+    for part in ("means", "rows"):
+        assert len(both[part]) == len(found[part])
+        for a, b in zip(both[part], found[part], strict=True):
+            assert a["codec"] == b["codec"]
+            if a["codec"] == "tiny":
+                assert a["metrics"]["psnr"] == pytest.approx(b["metrics"]["psnr"] + 1, abs=1e-3)
+            else:
+                assert a == b
+    assert both["bd_rate"] != found["bd_rate"] and "jpeg, webp, png are of an earlier run" in both["notes"][-1]
+    assert "results.json --peers docs/results.json --docs" in (tmp_path / "results.md").read_text()
+    (tmp_path / "new.json").write_text(json.dumps(new | {"targets": [1, 2, 3]}))
+    with pytest.raises(BadInput, match="different targets"):
+        results.write(tmp_path / "new.json", tmp_path, out / "results.json")
+
+
+def test_means_that_are_not_those_of_the_rows_are_not_published(finished, tmp_path):
+    _, found = finished
+    for part in ("rows", "means"):
+        spoilt = json.loads(json.dumps(found))
+        spoilt[part][0]["metrics"]["psnr"] += 0.01
+        (tmp_path / "spoilt.json").write_text(json.dumps(spoilt))
+        with pytest.raises(BadInput, match="psnr is .* among the means"):
+            results.write(tmp_path / "spoilt.json", tmp_path)
+
+
 @pytest.mark.skipif(not (DOCS / "results.json").exists() and "docs/results.md" not in (ROOT / "README.md").read_text(),
                     reason="no results are published: the README names no docs/results.md")
 def test_the_published_page_was_made_from_the_committed_data():
     data = (DOCS / "results.json").read_bytes()
     assert (DOCS / "results.md").read_text() == results.page(data)
     assert results.condensed(json.loads(data)) == data
+    results.consistent(json.loads(data))
     for metric in results.curves(json.loads(data)):
         assert (DOCS / "images" / f"results-{metric['name']}.svg").exists()
 

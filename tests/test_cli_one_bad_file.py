@@ -91,3 +91,26 @@ def test_warnings_are_one_line_and_name_the_file(batch, tiny_model, capsys):
 def test_a_file_name_cannot_drive_the_terminal(batch, capsys):
     assert call("info", "evil\n\x1b[2Jname.itg") == 1
     assert "evil\\n\\x1b[2Jname.itg" in one_sentence(capsys.readouterr().err)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names")
+def test_a_name_with_a_line_break_prints_one_line(batch, tiny_model, capsys):
+    noise(batch / "x.png")
+    os.rename(batch / "x.png", batch / "ev\nil.png")
+    for command in ("encode", "roundtrip"):
+        assert call(command, "ev\nil.png", "--model", tiny_model, "--overwrite") == 0
+        out = capsys.readouterr().out
+        assert "ev\\nil.png" in out.split("\n")[0] and "\nil" not in out
+
+
+@pytest.mark.parametrize("words", [("--threads", "100000"), ("--strip-minutes", "nan"), ("--strip-minutes", "-3")])
+def test_numbers_of_a_training_that_make_no_sense(batch, capsys, words):
+    assert call("train", "vae", "--data", batch / "in", "--steps", 1, *words) == 2
+    assert words[0] in one_sentence(capsys.readouterr().err)
+
+
+def test_the_size_that_is_wrong_is_named(batch, capsys):
+    noise(batch / "x.png")
+    for words, told in ((("--bpp", "0.1,inf"), "a target is inf"), (("--bytes", "1.5"), "whole numbers")):
+        assert call("bench", "x.png", *words) == 2
+        assert told in one_sentence(capsys.readouterr().err)

@@ -117,6 +117,12 @@ def test_metadata_from_info_and_from_parameters(saved):
     assert image.info["xmp"] == b"<x/>" and "xmp" in back.info
 
 
+@pytest.mark.parametrize("given", [{"realism": 2}, {"threads": 0}, {"device": "gpu"}])
+def test_parameters_of_load_that_make_no_sense_are_value_errors(saved, given):
+    with pytest.raises(ValueError, match="."):
+        Image.open(saved(picture())).load(**given)
+
+
 @pytest.mark.parametrize("given", [{}, {"icc_profile": None}, {"xmp": b"<x/>"}])
 def test_a_tiff_keeps_its_exif_beside_other_metadata(saved, given):
     tags, file = Image.Exif(), io.BytesIO()

@@ -41,6 +41,18 @@ def _as_os_error() -> Iterator[None]:
         raise OSError(str(error)) from error
 
 
+@contextmanager
+def _as_pillow_does() -> Iterator[None]:
+    """ValueError for parameters, OSError for all else."""
+    try:
+        with _as_os_error():
+            yield
+    except OSError as error:
+        if isinstance(error.__cause__, BadInput):
+            raise ValueError(str(error)) from error.__cause__
+        raise
+
+
 class ItgImageFile(ImageFile.ImageFile):
     """An `.itg` file that is decoded when its pixels are first wanted."""
 
@@ -68,7 +80,7 @@ class ItgImageFile(ImageFile.ImageFile):
     ) -> Any:
         """Decode, unless that was done before; the parameters are those of intaglio.decode."""
         if self._reader is not None:
-            with _as_os_error():
+            with _as_pillow_does():
                 image = codec.decode_reader(self._reader, realism, None, model, device, threads)
             self.im = image.im
             self.readonly = 0
@@ -108,12 +120,8 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
         twin.info = dict(image.info)
         twin.info.update(metadata)
         image = twin
-    try:
+    with _as_pillow_does():
         data = codec.encode(image, **{name: given[name] for name in _ENCODING if name in given})
-    except BadInput as error:
-        raise ValueError(str(error)) from error
-    except IntaglioError as error:
-        raise OSError(str(error)) from error
     fp.write(data)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-OPTIONS = {"format": "AVIF", "subsampling": "4:4:4", "speed": 6, "autotiling": False}
+# two threads: one writes slightly other files, more write these, and a machine must not decide which
+OPTIONS = {"format": "AVIF", "subsampling": "4:4:4", "speed": 6, "autotiling": False, "max_threads": 2}
 
 
 def encode(image: Image.Image, quality: int) -> bytes:

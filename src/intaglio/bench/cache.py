@@ -28,12 +28,12 @@ class Cache:
     """Keys to bytes in one SQLite file, or in memory where path is None; each entry is on the disk once it is put.
 
     A run that is killed loses nothing but what it was at, and two may share a file. Raises BadInput where the path
-    cannot be opened or is another kind of file.
+    cannot be opened, is another kind of file, or cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None):
         self.hits = self.misses = 0
-        name = ":memory:" if path is None else os.fspath(path)
+        name = self._name = ":memory:" if path is None else os.fspath(path)
         try:
             self._db = sqlite3.connect(name, timeout=60, isolation_level=None)
             self._db.execute("create table if not exists entries (key text primary key, value blob not null)")
@@ -42,14 +42,21 @@ class Cache:
 
     def bytes(self, key: str, compute: Callable[[], bytes]) -> bytes:
         """The bytes under the key; computed and kept where there are none."""
-        row = self._db.execute("select value from entries where key = ?", (key,)).fetchone()
+        row = self._asked("select value from entries where key = ?", (key,)).fetchone()
         if row is not None:
             self.hits += 1
             return row[0]
         self.misses += 1
         value = compute()
-        self._db.execute("insert or replace into entries values (?, ?)", (key, value))
+        self._asked("insert or replace into entries values (?, ?)", (key, value))
         return value
+
+    def _asked(self, statement: str, given: tuple[object, ...]) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(statement, given)
+        except sqlite3.Error as error:
+            raise BadInput(f"{self._name} cannot be used as a cache any more ({error}); free some space on its disk, "
+                           "or name another file") from None
 
     def floats(self, key: str, columns: int, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         """`bytes` for an array of float32 of shape (rows, columns)."""

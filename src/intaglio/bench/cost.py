@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -21,7 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import IntaglioError
+from ..errors import BadInput, IntaglioError
+from ..told import ended
 
 PATIENCE = 20.0  # seconds after which no further call is begun
 
@@ -95,6 +97,8 @@ def main() -> None:
     from . import codecs
 
     codec = codecs.named(a.codec, a.threads)
+    if not math.isfinite(a.setting):
+        raise BadInput(f"--setting {a.setting}: give a number")
     setting = int(a.setting) if a.setting == int(a.setting) else a.setting
     if a.action == "encode":
         with Image.open(a.file) as opened:
@@ -109,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

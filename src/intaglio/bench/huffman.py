@@ -25,6 +25,7 @@ from ..latents import TileCoder
 from ..package import resolve
 from ..pictures import load
 from ..runtime import runtime
+from ..told import ended
 
 
 def lengths(counts: NDArray[Any]) -> NDArray[np.int64]:
@@ -97,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

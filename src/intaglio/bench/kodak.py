@@ -29,6 +29,7 @@ from PIL import Image
 from .. import codec, package, pictures
 from ..errors import BadInput, IntaglioError
 from ..metrics.fidelity import ms_ssim, psnr
+from ..told import ended
 from ..writing import write_bytes
 from . import avif
 from .bd import bd_rate
@@ -116,6 +117,8 @@ def run(a: argparse.Namespace) -> None:
         raise BadInput(f"--jobs {a.jobs}: give 1 or more")
     if a.json and not a.json.resolve().parent.is_dir():
         raise BadInput(f"--json {a.json}: there is no such folder")
+    if a.json and a.json.is_dir():
+        raise BadInput(f"--json {a.json}: it is a folder; give a file in it")
     package.resolve(a.model)
     files = chosen(a.photos)
     with ProcessPoolExecutor(a.jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)) as pool:
@@ -147,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

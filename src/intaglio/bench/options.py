@@ -84,8 +84,8 @@ def prepare(options: Options) -> Plan:
         raise BadInput("--dataset NAME and --data DIR go together: the set's name, and the folder that holds it")
     if options.bpp and options.sizes:
         raise BadInput("--bpp and --bytes exclude each other; choose one")
-    if any(not 0 < t < float("inf") for t in options.targets):
-        raise BadInput(f"a target is {written(min(options.targets))}; give sizes above 0")
+    if wrong := [t for t in options.targets if not 0 < t < float("inf")]:
+        raise BadInput(f"a target is {written(wrong[0])}; give sizes above 0")
     if options.jobs is not None and not 1 <= options.jobs <= 256:
         raise BadInput(f"jobs is {options.jobs}; give 1 to 256")
     if not 0 <= options.repeats <= 1000:

@@ -39,6 +39,7 @@ from ..metrics.fidelity import psnr
 from ..metrics.perceptual import VGGDistance
 from ..nn.backbones.inception import Inception
 from ..package import Package, resolve
+from ..told import ended
 from ..writing import write_bytes
 from . import avif
 from .avif import Trick
@@ -210,6 +211,8 @@ def run(a: argparse.Namespace) -> None:
         raise BadInput("give each rate and each value of realism once, and as a number")
     if a.json and not a.json.resolve().parent.is_dir():
         raise BadInput(f"--json {a.json}: there is no such folder")
+    if a.json and a.json.is_dir():
+        raise BadInput(f"--json {a.json}: it is a folder; give a file in it")
     files = []
     for folder in a.photos:
         inside = folder.iterdir() if folder.is_dir() else ()
@@ -254,4 +257,4 @@ def run(a: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

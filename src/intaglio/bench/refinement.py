@@ -27,6 +27,7 @@ from ..package import Package, resolve
 from ..pictures import load
 from ..reader import Reader
 from ..runtime import runtime
+from ..told import ended
 from . import data, summary
 
 BPP = (0.14, 0.3, 0.45)  # low, medium and high
@@ -137,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

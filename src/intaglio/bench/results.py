@@ -1,9 +1,10 @@
 """The published results: a page of the documentation, made from a benchmark's results.json.
 
-    python -m intaglio.bench.results report/results.json --docs docs
+    python -m intaglio.bench.results report/results.json [--peers OLDER.json] --docs docs
 
 writes docs/results.json (the figures), docs/results.md (the page) and docs/images/results-*.svg (the curves). The page
 names the SHA-256 of the data that it was made from, and holds nothing else: `page` makes the same text of it again.
+--peers: results of the same pictures, targets and metrics, out of which the codecs come that were not measured again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput, IntaglioError
+from ..told import ended
 from ..writing import write_bytes
 from . import plots, summary
 from .targets import written
 
 CURVES = 6  # figures on the page
+EARLIER = "are of an earlier run over the same pictures."
 
 
 def condensed(results: dict[str, Any]) -> bytes:
@@ -89,9 +92,10 @@ def page(data: bytes) -> str:
     if results["unavailable"] or results["skipped"]:
         text.append("## Not measured")
         text.append("\n".join(f"- {e['name']}: {e['why']}" for e in (*results["skipped"], *results["unavailable"])))
+    older = " --peers docs/results.json" if any(note.endswith(EARLIER) for note in results["notes"]) else ""
     text += [
         "## How it was made",
-        f"    {made['command']}\n    python -m intaglio.bench.results report/results.json --docs docs",
+        f"    {made['command']}\n    python -m intaglio.bench.results report/results.json{older} --docs docs",
         f"The last run took {made['seconds'] / 60:.0f} minutes with {summary.where(made)}; what earlier ones had "
         "finished was not done again. " + ", ".join(f"{k} {v}" for k, v in made["versions"].items()) + ".",
         _table(["codec", "run with", "by"], [[c["name"], c["about"], c["version"]] for c in results["codecs"]])
@@ -133,12 +137,53 @@ def _cost(results: dict[str, Any]) -> list[str]:
             _table(["codec", "encode", "first", "MiB", "decode", "first", "MiB"], rows)]
 
 
-def write(source: Path, docs: Path) -> None:
-    """Make the page and what belongs to it in the folder `docs`. Raises BadInput if the source is no results.json."""
+def merged(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """The new results, and of the codecs that they lack the old ones' figures. Raises BadInput where the two are of
+    different pictures, targets or metrics."""
+    for what, key in (("pictures", "sha256"), ("metrics", "name")):
+        if [entry[key] for entry in new[what]] != [entry[key] for entry in old[what]]:
+            raise BadInput(f"the two results are of different {what}; measure all codecs in one run")
+    if new["targets"] != old["targets"]:
+        raise BadInput("the two results are of different targets; measure all codecs in one run")
+    order = [c["name"] for c in old["codecs"]]
+    again = {c["name"] for c in new["codecs"]}
+    order += [c["name"] for c in new["codecs"] if c["name"] not in order]
+    result = {**new, "anchor": old["anchor"], "made": new["made"] | {"command": old["made"]["command"]}}
+    for part, key in (("codecs", "name"), ("means", "codec"), ("cost", "codec"), ("rows", "codec")):
+        timed = {row[key] for row in new[part]} if part == "cost" else again
+        kept = [row for row in old[part] if row[key] not in timed] + new[part]
+        result[part] = [row for name in order for row in kept if row[key] == name]
+    older = ", ".join(name for name in order if name not in again)
+    notes = [note for note in new["notes"] if not note.endswith(EARLIER)]
+    result["notes"] = [*notes, f"The figures of {older} {EARLIER}"] if older else notes
+    return result | {"bd_rate": summary.bd_rates(result["means"], result["metrics"], result["anchor"])}
+
+
+def consistent(results: dict[str, Any]) -> None:
+    """Raise BadInput where the means are not those of the rows, to five digits."""
+    of_rows = {(m["codec"], m["target"]): m for m in summary.means(results["rows"])}
+    for mean in results["means"]:
+        found = of_rows.get((mean["codec"], mean["target"]), {"metrics": {}, "bytes": None})
+        pairs = [("bytes", mean["bytes"], found["bytes"]),
+                 *((name, mean["metrics"].get(name), value) for name, value in found["metrics"].items())]
+        for name, told, value in pairs:
+            a, b = summary.number(told), summary.number(value)
+            if (a is None) != (b is None) or a is not None and b is not None and a != b and abs(a - b) > 2e-5 * abs(b):
+                raise BadInput(f"{mean['codec']} at {mean['target']}: {name} is {told} among the means and {value} by "
+                               "the rows; make the page from a results.json as the run left it")
+
+
+def write(source: Path, docs: Path, peers: Path | None = None) -> None:
+    """Make the page and what belongs to it in the folder `docs`. Raises BadInput if a source is no results.json."""
     try:
         results = json.loads(source.read_bytes())
+        if peers:
+            results = merged(results, json.loads(peers.read_bytes()))
+        consistent(results)
         data = condensed(results)
         text = page(data)
+    except IntaglioError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{source} is no results.json of intaglio bench ({type(error).__name__}: {error})") from None
     (docs / "images").mkdir(parents=True, exist_ok=True)
@@ -154,12 +199,13 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("results", type=Path)
     p.add_argument("--docs", type=Path, default=Path("docs"))
+    p.add_argument("--peers", type=Path, metavar="OLDER.json", help="where the codecs come from that are not in it")
     a = p.parse_args()
     try:
-        write(a.results, a.docs)
+        write(a.results, a.docs, a.peers)
     except IntaglioError as error:
         sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

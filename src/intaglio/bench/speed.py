@@ -26,8 +26,10 @@ import numpy as np
 from PIL import Image
 
 from .. import codec, latents, pictures
+from ..errors import BadInput
 from ..package import resolve
-from ..runtime import runtime
+from ..runtime import MAX_THREADS, runtime
+from ..told import ended
 
 CODECS: dict[str, dict[str, Any]] = {
     "jpeg": {"format": "JPEG", "quality": 75, "optimize": True},
@@ -68,6 +70,14 @@ class Stages:
         return timed
 
 
+def _output(command: list[str]) -> bytes:
+    """What a process prints. Raises BadInput where it fails, which it has explained by itself."""
+    done = subprocess.run(command, stdout=subprocess.PIPE)
+    if done.returncode:
+        raise BadInput(f"a measuring process ended with code {done.returncode}; see what it says above")
+    return done.stdout
+
+
 def one(photo: Path, name: str, action: str, size: str, model: str | None, threads: int | None, repeat: int) -> dict:
     """Measure in this process; see the module's text for what."""
     image = picture(photo, *map(int, size.split("x")))
@@ -92,7 +102,7 @@ def one(photo: Path, name: str, action: str, size: str, model: str | None, threa
     else:  # the file comes from another process, whose memory is not this one's
         command = [sys.executable, "-m", "intaglio.bench.speed", str(photo), "--emit", name, "--sizes", size]
         command += ["--model", model] if model else []
-        data = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+        data = _output(command)
         del image
 
         def call() -> None:
@@ -117,6 +127,20 @@ def one(photo: Path, name: str, action: str, size: str, model: str | None, threa
             "stages_s": parts[times.index(median)]}
 
 
+def _checked(a: argparse.Namespace) -> None:
+    """Raise BadInput or WrongModel for what no row could be measured with."""
+    pictures.load(a.photo)
+    resolve(a.model)
+    for size in a.sizes.split(","):
+        sides = size.split("x")
+        if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+            raise BadInput(f"--sizes {size}: give widths and heights in pixels, as 768x512,4000x3000")
+    if a.repeat < 1:
+        raise BadInput(f"--repeat {a.repeat}: give 1 or more")
+    if a.threads is not None and not 1 <= a.threads <= MAX_THREADS:
+        raise BadInput(f"--threads {a.threads}: give 1 to {MAX_THREADS}")
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("photo", type=Path)
@@ -137,6 +161,7 @@ def main() -> None:
     if a.one:
         print(json.dumps(one(a.photo, a.one[0], a.one[1], a.sizes, a.model, a.threads, a.repeat)))
         return
+    _checked(a)
     print(f"{'codec':9} {'action':7} {'size':10} {'median s':>9} {'first s':>8} {'peak MiB':>9}  stages (s)")
     for size in a.sizes.split(","):
         for name in CODECS:
@@ -144,11 +169,11 @@ def main() -> None:
                 command = [sys.executable, "-m", "intaglio.bench.speed", str(a.photo), "--one", name, action,
                            "--sizes", size, "--repeat", str(a.repeat), *(["--model", a.model] if a.model else []),
                            *(["--threads", str(a.threads)] if a.threads else [])]
-                row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+                row = json.loads(_output(command))
                 parts = "  ".join(f"{k} {v:.3f}" for k, v in row["stages_s"].items())
                 figures = f"{row['median_s']:9.3f} {row['first_s']:8.3f} {row['peak_mib']:9.0f}"
                 print(f"{name:9} {action:7} {size:10} {figures}  {parts}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

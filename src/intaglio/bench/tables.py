@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput, IntaglioError
+from ..told import ended
 from . import data, plots, summary
 
 BPP = (0.14, 0.25, 0.3, 0.45, 1.0, 2.0)  # HiFiC's low, medium and high are 0.14, 0.3 and 0.45
 RATES = {"low": 0.14, "medium": 0.3, "high": 0.45}
 SAME = {"JPEG": "jpeg", "JPEG2000": "jpeg2000", "BPG": "bpg"}
+READ = {"title", "pictures", "codecs", "skipped", "metrics", "unavailable", "means", "rows"}  # of results.json
 LPIPS = "lpips-alex"  # the paper does not say which network
 
 
@@ -224,7 +226,7 @@ def _name(results: dict[str, Any]) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         results = json.loads(path.read_bytes())
-        assert results["means"] is not None and results["unit"] == "bpp"
+        assert results["unit"] == "bpp" and results.keys() >= READ
     except (OSError, ValueError, KeyError, TypeError, AssertionError):
         raise BadInput(f"{path} is no results.json of an intaglio bench with --bpp") from None
     return dict(results)
@@ -288,4 +290,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

@@ -8,7 +8,8 @@
     training.py  train and export, benchmark.py  bench; they need extras
 
 Exit codes: 0 all went well, 1 some file failed, 2 the command line makes no sense, 130 interrupted (Ctrl-C), 141 the
-reader of our output went away, 143 terminated. Every failure is one sentence on standard error, never a traceback.
+reader of our output went away, 143 terminated. Every failure is one sentence on standard error, never a traceback,
+once the libraries are loaded: before that, Ctrl-C is Python's own.
 """
 
 from __future__ import annotations

@@ -66,4 +66,5 @@ def _number(option: str, word: str, kind: Callable[[str], Any]) -> Any:
     try:
         return kind(word)
     except ValueError:
-        raise BadInput(f"{option} {word}: give numbers separated by commas") from None
+        kinds = "whole numbers" if kind is int else "numbers"
+        raise BadInput(f"{option} {word}: give {kinds} separated by commas") from None

@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..errors import BadInput, IntaglioError
+from ..runtime import MAX_THREADS
 
 # typer reads annotations at run time, on Python 3.10 too: hence Optional.
 Recipe = Annotated[Optional[str], typer.Argument(  # noqa: UP045
@@ -39,7 +40,7 @@ Half = Annotated[bool, typer.Option(
     help="Autocast, outside the prior. For GPUs, and CPUs that multiply it (AVX512-BF16); others lose by it.")]
 Compile = Annotated[bool, typer.Option(
     "--compile", help="Up to a quarter faster, after minutes of compiling: for stage 1 in float32.")]
-Threads = Annotated[Optional[int], typer.Option("--threads", min=1)]  # noqa: UP045
+Threads = Annotated[Optional[int], typer.Option("--threads", min=1, max=MAX_THREADS)]  # noqa: UP045
 Strip = Annotated[float, typer.Option("--strip-minutes", help="How often a strip of pictures is drawn.")]
 Pictures = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "--pictures", min=1, help="Crops that the entropy tables are counted on.")]
@@ -80,6 +81,8 @@ def train(
             raise BadInput("a training needs an end: give --minutes or --steps")
         if minutes is not None and not 0 < minutes < math.inf:
             raise BadInput(f"--minutes {minutes} is no time above 0")
+        if not strip_minutes > 0:
+            raise BadInput(f"--strip-minutes {strip_minutes} is no time above 0")
         if device not in ("auto", "cpu", "cuda"):
             raise BadInput(f"--device {device}: choose auto, cpu or cuda")
         from ..train import run

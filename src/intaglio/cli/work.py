@@ -20,6 +20,7 @@ from ..package import resolve
 from ..runtime import runtime
 from .batch import Progress
 from .paths import PIPE, Job, refuse_overwrite
+from .report import clean
 
 Outcome = tuple[dict[str, Any], str]  # for --json, and for people
 LABELS = ".labels.png"  # ends the name of a label map that belongs to a photograph
@@ -123,10 +124,10 @@ class RoundTrip:
         encoded = time.perf_counter()
         image = codec.decode(data, progress=lambda share: progress(0.5 + 0.5 * share), **self.common)
         decoded = time.perf_counter()
-        if itg is not None:
-            _write(itg, lambda target: writing.write_bytes(target, data), data)
         if job.target is not None:
             _save(image, job.target, self.kind)
+        if itg is not None:
+            _write(itg, lambda target: writing.write_bytes(target, data), data)
         decibels = psnr(picture.image, image)
         about = codec.info(data, max_pixels=self.encoding["max_pixels"])
         record: dict[str, Any] = {"source": job.source, "target": job.target, "itg": itg, "model": self.model}
@@ -136,7 +137,7 @@ class RoundTrip:
         record |= {"encode_seconds": round(encoded - started, 3), "decode_seconds": round(decoded - encoded, 3)}
         record |= {"load_seconds": round(self.load_seconds, 3)}
         lines = [
-            f"{job.name if job.target is None else _route(job)}",
+            clean(job.name) if job.target is None else _route(job),
             f"  size    {len(data):,} bytes, {about['bpp']:.4f} bits per pixel ({about['width']} x {about['height']})",
             f"  PSNR    {decibels:.2f} dB",
             f"  encode  {encoded - started:.2f} s",
@@ -177,7 +178,7 @@ def _source(job: Job) -> str | BinaryIO:
 
 
 def _route(job: Job) -> str:
-    return f"{job.name} -> {'standard output' if job.target == PIPE else job.target}"
+    return clean(f"{job.name} -> {'standard output' if job.target == PIPE else job.target}")
 
 
 def _check_target(target: str | None, overwrite: bool) -> None:

@@ -35,6 +35,7 @@ from ..nn.discriminators.projected import Projected
 from ..nn.discriminators.unet import UNet
 from ..nn.transforms import Shape
 from ..recipes import intaglio1, realism1
+from ..told import ended
 from ..writing import write_bytes
 from . import numbers
 from .data import Photographs
@@ -242,4 +243,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

@@ -22,6 +22,7 @@ from PIL import Image
 
 from .. import selection
 from ..errors import BadInput, IntaglioError
+from ..told import ended
 from ..upright import turned, upright
 from ..writing import write_bytes
 
@@ -160,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

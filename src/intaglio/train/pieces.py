@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 from ..errors import BadInput, CorruptFile
+from ..told import ended
 from ..writing import write_bytes
 
 MIB = 2**20
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import BadInput, IntaglioError
 from ..nn.codec import LAMBDA_MAX, LAMBDA_MIN, Codec
 from ..package import Package
+from ..told import ended
 from ..writing import write_bytes
 from . import calibrate, export, macs
 from .data import Photographs
@@ -106,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)

@@ -20,6 +20,7 @@ import torch
 from ..errors import BadInput, IntaglioError
 from ..nn.codec import Codec
 from ..recipes import recipe as named
+from ..told import ended
 from . import checkpoint
 from .data import Photographs
 from .draws import Draws
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ended(main)
