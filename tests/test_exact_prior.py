@@ -14,7 +14,7 @@ import torch
 from golden_pictures import photograph
 
 import intaglio
-from intaglio.errors import CorruptFile
+from intaglio.errors import BadInput, CorruptFile
 from intaglio.nn.codec import Codec
 from intaglio.nn.prior import Prior
 from intaglio.nn.quantised import IntConv
@@ -260,14 +260,14 @@ def test_sums_that_float32_cannot_hold_are_refused_at_export():
     room = LIMIT - 127 * 512 * 255 - 256 * 64
     integers(dense(weight, np.array([room - 1, 1 - room])))
     for bias in ([room, 0], [0, -room]):
-        with pytest.raises(ValueError, match="not below 2\\^24"):
+        with pytest.raises(BadInput, match="not below 2\\^24"):
             integers(dense(weight, np.array(bias)))
 
 
 def test_without_a_shift_the_half_needs_a_bit_of_its_own():
     layer = IntConv(400, 1)
     torch.nn.init.constant_(layer.weight, 100.0)  # shift 0; sums up to 100 * 400 * 255, between 2^23 and 2^24
-    with pytest.raises(ValueError, match="not below 2\\^24"):
+    with pytest.raises(BadInput, match="not below 2\\^24"):
         integers(torch.nn.Sequential(layer))
 
 

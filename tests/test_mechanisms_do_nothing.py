@@ -19,6 +19,7 @@ from intaglio.nn.systems.progressive import seen_at
 from intaglio.recipes.paper import Paper
 from intaglio.train.draws import Draws
 from intaglio.train.loop import Options, Trainer
+from intaglio.train.recipe import Outputs
 
 
 def crops(photos, count=16, seed=99):  # noqa: F811
@@ -51,6 +52,16 @@ def test_a_bottleneck_holds_the_autoencoders_codes():
     free = replace(recipe, depth=0.0).network()
     free.load_state_dict(network.state_dict())
     assert float(free.analysis(255 * torch.rand(1, 3, 64, 64)).detach().abs().max()) > 4
+
+
+@pytest.mark.parametrize(("name", "distance", "told"), [("compressgan", "l1", 3), ("compressgan", "l2", 18),
+                                                        ("vae", "l2", 18), ("autoencoder", "l1", 3)])  # fmt: skip
+def test_pixels_are_compared_as_the_recipe_says(name, distance, told):
+    recipe = small(name) if name == "vae" else replace(small(name), distance=distance)
+    x = torch.zeros(1, 3, 8, 8)
+    x_hat = torch.full_like(x, 6.0) * (torch.arange(8) % 2)  # half of them 6 away: 3 on average, 18 squared
+    term = next(t for t in recipe.terms() if t.name == "reconstruction")
+    assert float(term.value(Outputs(x, x_hat, x, x))) == told
 
 
 def test_decoders_train_on_noise_where_the_paper_says_so(photos):  # noqa: F811

@@ -137,7 +137,8 @@ def test_what_a_stage_inherits_and_never_reads_cannot_be_set(word: str) -> None:
 
 
 @pytest.mark.parametrize(("recipe", "word"), [
-    ("compressgan", "gamma=1"), ("compressgan", "kind=nonsense"), ("hific-mi", "perceptual=nonsense"),
+    ("compressgan", "gamma=1"), ("compressgan", "distance=l3"), ("compressgan", "kind=nonsense"),
+    ("hific-mi", "perceptual=nonsense"),
     ("compressgan", "rise=nonsense"), ("compressgan", "delta=0,0"), ("compressgan", "latents=0"),
     ("compressgan", "betas=2,2"), ("compressgan", "critic_betas=1,1"), ("progressive", "fades=0"),
     ("progressive", "first=6"), ("extreme-gc", "levels=4"), ("intaglio1-small-perceptual", "glimpses=0"),

@@ -4,10 +4,10 @@
 
 From the paper: the strided residual encoder, the mirrored decoder with transposed convolutions (or nearest upsampling,
 `rise`), batch norm, ReLU, tanh; noise U(-Delta/2, Delta/2) in the quantiser's place in training; a learned entropy
-model with arithmetic coding; L1; VGG at conv1_2, conv2_2, conv3_3; a discriminator of the whole picture and of its
-parts with leaky ReLU and spectral norm; binary cross-entropy (or least squares, `kind`); rate by Delta and by the
-number of latent channels. The paper's round(z / Delta) Delta at test is here (round(z / Delta - m) + m) Delta, with m
-the mean that the prior tells, in sixteenths: the quantiser's cells lie around what is expected.
+model with arithmetic coding; L1 (or L2, `distance`); VGG at conv1_2, conv2_2, conv3_3; a discriminator of the whole
+picture and of its parts with leaky ReLU and spectral norm; binary cross-entropy (or least squares, `kind`); rate by
+Delta and by the number of latent channels. The paper's round(z / Delta) Delta at test is here (round(z / Delta - m) +
+m) Delta, with m the mean that the prior tells, in sixteenths: the quantiser's cells lie around what is expected.
 
 The paper leaves open, and here it is: the four lambdas (the L1 in grey levels, the VGG distance relative to the
 features' own energy); channels (64, doubling to 1024); 192 latents; Delta, drawn for each picture from 8 to 1/2, so
@@ -24,7 +24,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ..errors import BadInput
 from ..losses.l1 import L1
+from ..losses.mse import MSE
 from ..nn.codec import Codec
 from ..nn.discriminators.global_local import GlobalLocal
 from ..nn.systems.blocks import HyperEncoder
@@ -44,6 +46,7 @@ class CompressGAN(Paper):
     delta: tuple[float, float] = (8.0, 0.5)
     noisy: bool = True
     rise: str = "transposed"  # or "nearest"
+    distance: str = "l1"  # between pixels; or "l2", the mean squared error
     lambda_rec: float = 1.0
     lambda_perc: float = 10.0
     lambda_adv: float = 0.5
@@ -64,7 +67,9 @@ class CompressGAN(Paper):
         )
 
     def reconstruction(self) -> nn.Module:
-        return L1()
+        if self.distance not in ("l1", "l2"):
+            raise BadInput(f'the reconstruction loss is "l1" or "l2", not {self.distance!r}')
+        return L1() if self.distance == "l1" else MSE()
 
     def rate_weight(self, out: Outputs) -> Tensor:
         return self.lambda_rate * out.extra["delta"]

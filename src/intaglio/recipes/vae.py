@@ -13,9 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
-
-from ..losses.mse import MSE
 from .compressgan import CompressGAN
 
 
@@ -23,14 +20,12 @@ from .compressgan import CompressGAN
 class VAE(CompressGAN):
     name: str = "vae"
     paper: str = "the VAE baseline of CompressGAN (Dhabliya, Vij 2024)"
+    distance: str = "l2"
     delta: tuple[float, float] = (1.0, 1.0)
     lambda_rec: float = 0.01  # of squared grey levels; the rate, in bits per pixel, weighs 1
     lambda_perc: float = 0.0
     lambda_adv: float = 0.0
     lambda_rate: float = 1.0
-
-    def reconstruction(self) -> nn.Module:
-        return MSE()
 
 
 recipe = VAE()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import entropy
+from ..errors import BadInput
 from ..nn.codec import STEPS, Codec
 from ..nn.prior import SCALES, Prior, sigma
 from ..nn.quantised import IntConv
@@ -96,7 +97,7 @@ def integers(prior: nn.Module) -> dict[str, np.ndarray]:
         bound = weight.abs().sum((1, 2, 3)) * 255 + bias.abs() + 256 * torch.exp2(shift)
         bound *= torch.where(shift == 0, 2, 1)  # the half is then no integer, so float32 must hold multiples of 1/2
         if bound.max() >= LIMIT:
-            raise ValueError(f"{name}: a sum can reach {int(bound.max())}, not below 2^24; train with smaller weights")
+            raise BadInput(f"{name}: a sum can reach {int(bound.max())}, not below 2^24; train with smaller weights")
         arrays[f"{name}.weight"] = weight.numpy().astype(np.int8)
         arrays[f"{name}.bias"] = bias.numpy().astype(np.int32)
         arrays[f"{name}.shift"] = shift.numpy().astype(np.uint8)
