@@ -22,7 +22,8 @@
 # The photographs are packed once, into OUT/photographs, before the first leg's time begins.
 #
 # The perceptual and realism legs need the frozen backbones' weights: name their folder in INTAGLIO_WEIGHTS.
-# On several GPUs: INTAGLIO="torchrun --nproc-per-node 8 -m intaglio" runs/release.sh ...
+# On several GPUs: INTAGLIO="torchrun --standalone --nproc-per-node 8 -m intaglio" runs/release.sh ... (--standalone: a
+# port of its own for each of the --runs)
 set -euo pipefail
 size=small leg=all minutes=24 warm= runs=1 sources= pieces= rehearse= steady=() more=()
 usage() { sed -n '2,25s/^# \{0,1\}//p' "$0"; exit "$1"; }
