@@ -26,7 +26,7 @@
 # port of its own for each of the --runs)
 set -euo pipefail
 size=small leg=all minutes=24 warm= runs=1 sources= pieces= rehearse= steady=() more=()
-usage() { sed -n '2,25s/^# \{0,1\}//p' "$0"; exit "$1"; }
+usage() { sed -n '2,26s/^# \{0,1\}//p' "$0"; exit "$1"; }
 positional=()
 while (($#)); do
   case $1 in
