@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-# two threads: one writes slightly other files, more write these, and a machine must not decide which
-OPTIONS = {"format": "AVIF", "subsampling": "4:4:4", "speed": 6, "autotiling": False, "max_threads": 2}
+# one thread: several write slightly other files, and how many cores a machine has must not decide
+OPTIONS = {"format": "AVIF", "subsampling": "4:4:4", "speed": 6, "autotiling": False, "max_threads": 1}
 
 
 def encode(image: Image.Image, quality: int) -> bytes:
