@@ -105,8 +105,10 @@ picture = Image.open(sys.argv[2]).convert("RGB")
 print([hashlib.sha256(avif.encode(picture, q)).hexdigest() for q in (30, 60)])
 """
     photo = Path(__file__).parents[1] / "examples/dog.webp"
-    one, all_ = (subprocess.run([sys.executable, "-c", code, cores, photo], capture_output=True, env=environment()).stdout
-                 for cores in ("one", "all"))  # fmt: skip
+    one, all_ = (
+        subprocess.run([sys.executable, "-c", code, cores, photo], capture_output=True, env=environment()).stdout
+        for cores in ("one", "all")
+    )
     assert one == all_ and one.startswith(b"[")
 
 
