@@ -44,7 +44,7 @@ def test_a_bit_weighs_more_than_in_stage_1_by_the_recipes_number() -> None:
 def test_the_dial_weighs_what_vgg_sees_by_its_position() -> None:
     term = next(t for t in realism1.small.terms() if t.name == "vgg")
     assert callable(term.weight)
-    assert term.weight(outputs(63.0)).tolist() == pytest.approx([0, 0.5 * 6.0 * np.exp(3.2)], rel=1e-6)
+    assert term.weight(outputs(63.0)).tolist() == pytest.approx([0, 0.5 * 6.0 * np.exp(3.8)], rel=1e-6)
 
 
 @pytest.mark.skipif("INTAGLIO_WEIGHTS" not in os.environ, reason="VGG's weights: set INTAGLIO_WEIGHTS")

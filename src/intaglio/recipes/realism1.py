@@ -66,7 +66,7 @@ class Realism1(Perceptual1):
     glimpse: int = 96
     dialled: str = ""  # the part of the synthesis whose dial learns, such as "filter"; "" for all of it
     vgg: float = 6.0  # weights at r = 1, of losses that are relative to the features' own energy
-    rise: float = 3.2
+    rise: float = 3.8
     mobilenet: float = 0.6
     lattice: float = 1.0  # in grey levels squared
     speckle: float = 3.0
