@@ -68,6 +68,7 @@ KEEPS: dict[str, tuple[Any, np.ndarray]] = {
     "nothing": (None, np.zeros((HEIGHT, WIDTH), bool)),
     "a box": ((40, 10, 33, 50), rectangle(40, 10, 33, 50)),
     "boxes": ([(40, 10, 33, 50), (299, 149, 1, 1)], rectangle(40, 10, 33, 50) | rectangle(299, 149, 1, 1)),
+    "one box, in no list, by name": ({"boxes": (40, 10, 33, 50)}, rectangle(40, 10, 33, 50)),
     "a mask": (MASK, MASK > 0),
     "a class by name": ({"classes": ["tree"]}, MAP == 5),
     "one class, in no list": ({"classes": "tree"}, MAP == 5),

@@ -54,9 +54,9 @@ def select(
     """The areas of a picture.
 
     label_map: what `read` takes, of the picture's shape; a smaller or larger one is stretched. keep: None (nothing); or
-    a mask, as for roi; or boxes (x, y, width, height), or one; or a mapping of any of `boxes`, `mask` and `classes`
-    (names or ids, of classes or instances; or one), whose union is kept. A latent, 16x16 pixels, is kept where any of
-    its pixels is to be.
+    a mask, as for roi; or boxes (x, y, width, height), or one; or a mapping of any of `boxes` (or one), `mask` and
+    `classes` (names or ids, of classes or instances; or one), whose union is kept. A latent, 16x16 pixels, is kept
+    where any of its pixels is to be.
     names: of the classes that the model knows, by id. cell: pixels along a side of a stored label, one of LABEL_SIDES.
     Raises BadInput or TooLarge.
     """
@@ -69,7 +69,7 @@ def select(
     wanted = np.zeros((layout.height, layout.width), bool)
     for kind, value in _asked(keep).items():
         if kind == "boxes":
-            for x, y, w, h in (_box(b, layout) for b in _several(kind, value)):
+            for x, y, w, h in (_box(b, layout) for b in _boxes(value)):
                 wanted[y : y + h, x : x + w] = True
         elif kind == "mask":
             mask = pictures.load_mask(value, max_pixels=max_pixels)
@@ -95,8 +95,14 @@ def _asked(keep: Any) -> Mapping[str, Any]:
             raise BadInput(f"keep names {', '.join(unknown)}; it may name {', '.join(KEYS)}")
         return {k: v for k, v in keep.items() if v is not None}
     if isinstance(keep, (list, tuple)):
-        return {"boxes": [keep] if keep and isinstance(keep[0], (int, np.integer)) else keep}
+        return {"boxes": keep}
     return {"mask": keep}
+
+
+def _boxes(value: Any) -> list[Any]:
+    """The boxes, of which there may be one by itself."""
+    alone = isinstance(value, (list, tuple)) and value and isinstance(value[0], (int, np.integer))
+    return [value] if alone else _several("boxes", value)
 
 
 def _several(kind: str, value: Any) -> list[Any]:
