@@ -158,6 +158,18 @@ def test_devices_and_pipes_are_written_to_not_replaced(tmp_path):
     assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such pipes")
+def test_a_pipe_and_a_folder_in_this_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    reader = subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE)
+    writing.write_bytes("pipe", b"all of it")
+    assert reader.communicate()[0] == b"all of it"
+    os.mkdir("folder")
+    with pytest.raises(BadInput, match="it is a folder"):
+        writing.write_bytes("folder", b"")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="no such device")
 def test_standard_output_by_its_path_is_a_pipe(tmp_path):
     code = "import sys; from intaglio import writing; writing.write_bytes('/dev/stdout', b'all of it')"

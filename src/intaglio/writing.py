@@ -151,7 +151,8 @@ def _replacing(path: str) -> Iterator[IO[bytes]]:
     same folder. Links are followed and permissions kept; what is no plain file (a pipe, a device) is not replaced but
     written to, once everything is there.
     """
-    target = os.path.realpath(path) if os.path.isfile(path) or not os.path.exists(path) else path
+    special = os.path.exists(path) and not os.path.isfile(path)  # whose real path may be no path (/dev/stdout)
+    target = os.path.abspath(path) if special else os.path.realpath(path)
     with foreseen(f"cannot write {path}"):
         folder = os.path.dirname(target)
         if not os.path.isdir(folder):
