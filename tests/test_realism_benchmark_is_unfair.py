@@ -47,13 +47,17 @@ def test_grain_is_what_it_says():
     assert (Trick(0, 0).apply(flat, 7) == flat).all()
     white = Trick(0, 9).apply(np.full_like(flat, 255), 7)
     assert white.max() == 255 and white.min() > 128  # clipped, not wrapped
+    coloured = Trick(0, 3, colour=True).apply(flat, 7).astype(float) - 128
+    assert coloured.std((0, 1)) == pytest.approx(3, rel=0.05)
+    assert np.abs(np.corrcoef(coloured.reshape(-1, 3).T) - np.eye(3)).max() < 0.05
 
 
 def test_sharpening_sharpens():
     blurred = np.asarray(photo().crop((100, 100, 300, 300)).resize((100, 100)).resize((200, 200)))
     steps = [np.abs(np.diff(Trick(p, 0).apply(blurred, 0).astype(float), axis=1)).mean() for p in (0, 60, 120)]
     assert steps[0] * 1.05 < steps[1] < steps[2]
-    assert [t.name for t in realism.strengths("60:2,0:4.5")] == ["AVIF + sharpen 60% + grain 2", "AVIF + grain 4.5"]
+    names = ["AVIF + sharpen 60% + grain 2", "AVIF + grain 4.5", "AVIF + colour grain 1"]
+    assert [t.name for t in realism.strengths("60:2,0:4.5,0:1c")] == names
 
 
 def test_cache_answers_for_nothing_else(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -110,9 +111,29 @@ def test_the_search_keeps_its_word_whatever_the_sizes(sizes: list[int], limit: i
             search.largest(encode, limit, low, high)
         return
     found = len(search.largest(encode, limit, low, high))
-    assert found <= limit and len(tried) <= 8 and all(low <= step <= high for step in tried)
+    assert found <= limit and len(tried) <= 9 and all(low <= step <= high for step in tried)
     if sizes == sorted(sizes):
         assert found == max(n for n in sizes if n <= limit)
+
+
+@pytest.mark.parametrize("bend", [-0.3, 0.0, 0.3])
+def test_the_search_needs_few_files(bend: float) -> None:
+    """Each one is a picture coded anew. Halving 32 * 64 parts takes 12 of them."""
+    n = search.PARTS * 64
+    sizes = [round(800 * math.exp(0.06 / search.PARTS * i * (1 + bend * i / n))) for i in range(n)]
+    trials = []
+    for limit in np.geomspace(sizes[0], 1.1 * sizes[-1], 200).astype(int):
+        count = 0
+
+        def encode(part: int) -> bytes:
+            nonlocal count
+            count += 1
+            return bytes(sizes[part])
+
+        found = search.largest(encode, limit, 0, n - 1, search.PARTS)
+        assert len(found) == max(size for size in sizes if size <= limit)
+        trials.append(count)
+    assert np.mean(trials) < search.TRIALS and max(trials) <= 13
 
 
 @pytest.mark.parametrize("quality", [0, 1, 20, 50, 99, 100])

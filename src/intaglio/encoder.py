@@ -139,7 +139,8 @@ class Encoder:
     def _largest(self, limit: int, qmap: NDArray[np.int8] | None) -> bytes:
         low, high = (0, TOP) if qmap is None else (-int(qmap.max()), TOP - int(qmap.min()))
         parts = 1 if self._busy is None else search.PARTS
-        return search.largest(lambda n: self.at(n // parts, qmap, n % parts / parts), limit, parts * low, parts * high)
+        span = parts * low, parts * high
+        return search.largest(lambda n: self.at(n // parts, qmap, n % parts / parts), limit, *span, parts)
 
     @property
     def room(self) -> int:

@@ -50,15 +50,17 @@ def _soft_noise(height: int, width: int, seed: int) -> NDArray:
 
 
 class Trick(NamedTuple):
-    """Unsharp masking by `sharpen` percent (radius 1 pixel), then luminance grain of `grain` grey levels (standard
-    deviation of a soft normal noise, the same on R, G and B)."""
+    """Unsharp masking by `sharpen` percent (radius 1 pixel), then grain of `grain` grey levels (standard deviation of
+    a soft normal noise), the same on R, G and B or, in colour, of its own on each."""
 
     sharpen: int
     grain: float
+    colour: bool = False
 
     @property
     def name(self) -> str:
-        parts = [f"sharpen {self.sharpen}%"] * bool(self.sharpen) + [f"grain {self.grain:g}"] * bool(self.grain)
+        kind = "colour grain" if self.colour else "grain"
+        parts = [f"sharpen {self.sharpen}%"] * bool(self.sharpen) + [f"{kind} {self.grain:g}"] * bool(self.grain)
         return " + ".join(["AVIF", *parts])
 
     def apply(self, picture: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
@@ -67,6 +69,7 @@ class Trick(NamedTuple):
             mask = ImageFilter.UnsharpMask(radius=1, percent=self.sharpen, threshold=0)
             picture = np.asarray(Image.fromarray(picture).filter(mask))
         if self.grain:
-            noise = _soft_noise(picture.shape[0], picture.shape[1], seed) * self.grain
-            picture = np.clip(np.rint(picture + noise[:, :, None]), 0, 255).astype(np.uint8)
+            seeds = (seed, seed + 1, seed + 2) if self.colour else (seed,)
+            noise = np.stack([_soft_noise(picture.shape[0], picture.shape[1], s) for s in seeds], 2) * self.grain
+            picture = np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
         return picture

@@ -1,7 +1,7 @@
 """Realism beside AVIF's at the same bytes: FID-768, KID-768, VGG distance and PSNR, real files, intervals.
 
     python -m intaglio.bench.realism PHOTOS [PHOTOS ...] [--model PACKAGE] [--realism 0,1] [--bpp 0.15,0.3,0.45]
-        [--cache FILE] [--json OUT.json] [--every 4] [--no-vgg] [--tricks 0:2,60:4]
+        [--cache FILE] [--json OUT.json] [--every 4] [--no-vgg] [--tricks 0:2,60:4,0:1c]
 
 For each picture and target rate: AVIF's file nearest to the target; intaglio's largest that takes no more bytes than
 that one (the lowest step's where none does: counted), decoded at every realism; and AVIF's picture sharpened and
@@ -47,7 +47,7 @@ from .cache import Cache
 from .data import SUFFIXES
 from .meter import Meter, Seconds, avif_file, load, seed_of
 
-TRICKS = "0:1,0:2,60:2,60:4"
+TRICKS = "0:1,30:1,60:2,0:1c,0:1.5c"
 DRAWS = 200  # resamples of the pictures
 COLUMNS = (  # key, title, factor in the table
     ("psnr", "PSNR dB", 1), ("vgg", "VGG distance", 1), ("fid768", "FID-768", 1), ("kid768", "KID-768 x1000", 1000),
@@ -181,8 +181,9 @@ def numbers(text: str) -> list[float]:
 
 
 def strengths(text: str) -> list[Trick]:
-    """Tricks from "0:2,60:4": percent of sharpening, grey levels of grain."""
-    return [Trick(int(s), float(g)) for s, g in (part.split(":") for part in text.split(",") if part)]
+    """Tricks from "0:2,60:4,0:1c": percent of sharpening, grey levels of grain, c where it is coloured."""
+    parts = [part.split(":") for part in text.split(",") if part]
+    return [Trick(int(s), float(g.removesuffix("c")), g.endswith("c")) for s, g in parts]
 
 
 def main() -> None:
@@ -192,7 +193,8 @@ def main() -> None:
     p.add_argument("--realism", type=numbers, default=[0.0], help="values of the dial, 0..1")
     p.add_argument("--bpp", type=numbers, default=[0.15, 0.3, 0.45], help="target rates")
     p.add_argument("--every", type=int, default=1, help="only every N-th picture of each folder")
-    p.add_argument("--tricks", type=strengths, default=TRICKS, help="PERCENT:LEVELS of sharpening and grain, or ''")
+    p.add_argument("--tricks", type=strengths, default=TRICKS,
+                   help="PERCENT:LEVELS of sharpening and grain (LEVELSc: coloured), or ''")
     p.add_argument("--no-vgg", action="store_true", help="leave out the VGG distance, the dearest figure")
     p.add_argument("--cache", type=Path)
     p.add_argument("--json", type=Path)
