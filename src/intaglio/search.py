@@ -18,7 +18,7 @@ from .tiles import Layout, pieces
 KEEP, STARVE = 8, -16  # q offsets of a block that is all white, all black: about +2 dB and a third of the bits
 
 PARTS = 32  # of a step, where blocks can have steps of their own: a whole one is about 7% of the bytes
-TRIALS = 9  # files that a search mostly writes at most: six or seven, and at the worst 13, of 32 * 64 parts
+TRIALS = 9  # files that a search mostly writes at most: 8 on average, 13 at the worst, of 32 * 64 parts
 GROWTH = 1.06  # of the bytes from a step to the next: a first guess, on which no result depends
 
 
