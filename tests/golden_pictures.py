@@ -88,7 +88,14 @@ def sources() -> dict[str, tuple[Image.Image, dict]]:
         "tiles": (Image.fromarray(landscape(1100, 1030, 7)), {"quality": 10}),
         "gain": (Image.fromarray(landscape(320, 256, 8)), {"quality": 45, "roi": mask}),
         "static": (Image.fromarray(static(130, 66, 9)), {"quality": 100}),
+        "grouped": (Image.fromarray(photograph(40, 70, 330, 270)), {"quality": 40}),
+        "grouped_gain": (Image.fromarray(landscape(310, 256, 8)), {"quality": 60, "roi": mask}),
     }
+
+
+def model_of(name: str) -> str:
+    """The golden model that a golden file is of."""
+    return "grouped" if name.startswith("grouped") else "tiny"
 
 
 def error(image: Image.Image, other: Image.Image) -> float:

@@ -1,7 +1,8 @@
 """Makes tests/golden: the tiny frozen model, files written with it, and the checksums of their residuals.
 
     python tests/make_golden.py model --pack out/train    # trains tiny.itgm on a pack of intaglio.train.data
-    python tests/make_golden.py files                     # writes *.itg and golden.json with that model
+    python tests/make_golden.py grouped --pack out/train  # the same with groups of hyper-latents: grouped.itgm
+    python tests/make_golden.py files                     # writes the *.itg that are not there, and golden.json
 
 Run it only when the format's version changes. Until then what lies in tests/golden must decode to the recorded
 checksums for ever: a run that changes them hides the break that they are there to show.
@@ -51,8 +52,8 @@ def train(pack: Path, steps: int):
     from intaglio.train.data import Photographs
     from intaglio.train.loop import Options, Trainer
 
-    shape = Shape(width=16, latents=24, hyper=8, hyper_width=12, prior_width=16, prior_low=8, prior_blocks=1,
-                  analysis_blocks=(1, 1), synthesis_blocks=(1, 1))
+    shape = Shape(width=16, latents=24, hyper=8, hyper_groups=(), hyper_width=12, prior_width=16, prior_low=8,
+                  prior_blocks=1, analysis_blocks=(1, 1), synthesis_blocks=(1, 1))
 
     @dataclass(frozen=True)
     class Golden(Intaglio1):
@@ -81,6 +82,29 @@ def make_model(pack: Path, steps: int) -> None:
     print({name: len(member) for name, member in package.members.items()}, len(data), package.fingerprint.hex())
 
 
+def make_grouped(pack: Path, steps: int) -> None:
+    """Give tiny.itgm groups of hyper-latents, train their prior alone, and write grouped.itgm."""
+    import dataclasses
+    import tempfile
+
+    from intaglio.package import Package
+    from intaglio.recipes import prior1
+    from intaglio.train.data import Photographs
+    from intaglio.train.export import export
+    from intaglio.train.loop import Options, Trainer
+    from intaglio.train.warm import shape_of
+
+    tiny = GOLDEN / "tiny.itgm"
+    shape = dataclasses.replace(shape_of(Package.read(tiny)), hyper_groups=(3, 8))
+    recipe = dataclasses.replace(prior1.small, shape=shape, crop=256, looks=4, warm_up=steps // 10)
+    with tempfile.TemporaryDirectory() as run:
+        trainer = Trainer(recipe, Photographs(pack), Options(Path(run), steps=steps, seed=1, warm=tiny))
+        trainer.run()
+        network = trainer.averaged()
+    card = {"name": "grouped", "purpose": "tests only: tiny.itgm, its hyper-latents coded in groups and phases"}
+    (GOLDEN / "grouped.itgm").write_bytes(export(network, card, short_tables()).to_bytes())
+
+
 def limits(package: Any) -> bytes:
     """A file whose residuals reach +-2^20: such latents come from no picture, but a file may hold them."""
     from intaglio.container import Header, pack
@@ -95,14 +119,15 @@ def limits(package: Any) -> bytes:
     return pack(header, [coder.encode(y.astype(np.float32), np.full((2, 3), header.q))])
 
 
-def record(data: bytes) -> dict:
+def record(data: bytes, name: str) -> dict:
     """What is written down of a file: for every tile, CRC-32 of its coded residuals (int32, little-endian, in coding
     order) and of its latents in sixteenths (int32, little-endian; channel by channel, row by row). `crc` is that of the
-    whole file; `error` the mean squared error of the decoded picture, which may differ a little between machines."""
+    whole file; `error` the mean squared error of the decoded picture, which may differ a little between machines.
+    name: of the model."""
     import reference_file
     import reference_prior
 
-    file, model = reference_file.parse(data), reference_prior.Model(GOLDEN / "tiny.itgm")
+    file, model = reference_file.parse(data), reference_prior.Model(GOLDEN / f"{name}.itgm")
     tiles = []
     for i, payload in enumerate(file.tiles):
         groups, y16 = reference_prior.decode_tile(model, payload, file.tile_steps(i))
@@ -115,36 +140,42 @@ def crc(values: np.ndarray) -> int:
 
 
 def make_files() -> None:
-    """Write the golden files and golden.json, and check that intaglio decodes each of them."""
+    """Write the golden files that golden.json does not know yet, with records, and see that intaglio decodes them."""
     import golden_pictures
+    from golden_pictures import model_of
 
     import intaglio
     from intaglio.package import Package
 
-    package = Package.read(GOLDEN / "tiny.itgm")
-    pictures = golden_pictures.sources()
-    files = {name: intaglio.encode(image, model=package, **arguments) for name, (image, arguments) in pictures.items()}
-    files["limits"] = limits(package)
-    records = {}
+    packages = {name: Package.read(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped")}
+    path = GOLDEN / "golden.json"
+    records = json.loads(path.read_text()) if path.exists() else {}
+    pictures = {name: made for name, made in golden_pictures.sources().items() if name not in records}
+    files = {name: intaglio.encode(image, model=packages[model_of(name)], **arguments)
+             for name, (image, arguments) in pictures.items()}
+    if "limits" not in records:
+        files["limits"] = limits(packages["tiny"])
     for name, data in files.items():
         (GOLDEN / f"{name}.itg").write_bytes(data)
-        records[name] = record(data)
-        image = intaglio.decode(data, model=package)
+        records[name] = record(data, model_of(name))
+        image = intaglio.decode(data, model=packages[model_of(name)])
         print(f"{name:12s} {len(data):7d} bytes  {image.mode} {image.size}")
         if name in pictures:
             records[name]["error"] = round(golden_pictures.error(image, pictures[name][0]), 3)
-    (GOLDEN / "golden.json").write_text(json.dumps(records, indent=1) + "\n")
+    path.write_text(json.dumps(records, indent=1) + "\n")
 
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=["model", "files"])
+    p.add_argument("what", choices=["model", "grouped", "files"])
     p.add_argument("--pack", type=Path, default=Path("out/train"))
     p.add_argument("--steps", type=int, default=700)
     a = p.parse_args()
     GOLDEN.mkdir(exist_ok=True)
     if a.what == "model":
         make_model(a.pack, a.steps)
+    elif a.what == "grouped":
+        make_grouped(a.pack, a.steps)
     else:
         make_files()
 

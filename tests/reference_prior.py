@@ -18,6 +18,8 @@ import reference_file
 UNSIGNED8, SIGNED8 = (0, 255), (-128, 127)
 MAX_MEAN = 2**20
 SCALES = 64
+PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
+MAX_HYPER_MEAN, MAX_OFFSET, DONE = 2047, 63, 64
 
 
 class Model:
@@ -35,6 +37,7 @@ class Model:
         self.latents: int = card["latents"]
         self.steps: int = card["steps"]
         self.hyper_index = tables["hyper_index"]
+        self.hyper_groups: list[int] = card.get("hyper_groups", [])
         ends = np.cumsum(tables["sizes"].astype(np.int64))
         self.counts = [part.tolist() for part in np.split(tables["counts"].astype(np.int64), ends[:-1])]
 
@@ -83,11 +86,15 @@ def pixel_shuffle(x: np.ndarray, r: int) -> np.ndarray:
     return x.reshape(c, r, r, h, w).transpose(0, 3, 1, 4, 2).reshape(c, h * r, w * r)
 
 
-def features(model: Model, z: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Hyper-latents (N, h/4, w/4), of any size, and q (h/4, w/4) in 0..63 to features (width, h, w) in 0..255."""
+def features(model: Model, z16: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Hyper-latents in sixteenths (N, h/4, w/4), of any size, and q (h/4, w/4) in 0..63 to features (width, h, w) in
+    0..255."""
     condition = 2 * q.astype(np.int64) - (model.steps - 1)
-    enter = np.concatenate([np.clip(z.astype(np.int64), *SIGNED8), condition[None]])
-    x = block(model, "start.block", layer(model, "start.enter", enter, *UNSIGNED8))
+    enter = np.concatenate([np.clip(z16.astype(np.int64), -2048, 2032), 16 * condition[None]])
+    s, shift = sums(model, "start.enter", enter), model.arrays["start.enter.shift"]
+    s += 15 * model.arrays["start.enter.bias"][:, None, None]  # everything in sixteenths
+    assert model.hyper_groups == [] or np.abs(s).max() + 2**13 < 2**24, "a sum that float32 might not hold"
+    x = block(model, "start.block", requantise(s, shift + 4, *UNSIGNED8))
     x = pixel_shuffle(layer(model, "start.rise", x, *UNSIGNED8), 4)
     return block(model, "start.after", x)
 
@@ -113,6 +120,44 @@ def run_pass(model: Model, k: int, x: np.ndarray, y16: np.ndarray | None) -> tup
     return mean, layer(model, f"{name}.scale", x, 0, SCALES - 1)
 
 
+def hyper_group(
+    model: Model, k: int, z16: np.ndarray, q: np.ndarray, done: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Group k: decoded hyper-latents in sixteenths (N, h/4, w/4), q, and where the group is decoded (0 or 1), both
+    (h/4, w/4), to (mean in sixteenths, offset of the scale index), each (channels, h/4, w/4)."""
+    name = f"hyper.groups.{k}"
+    seen = np.clip((z16 + 2) >> 2, *SIGNED8)
+    condition = 2 * q.astype(np.int64) - (model.steps - 1)
+    x = layer(model, f"{name}.enter", np.concatenate([seen, condition[None], DONE * done[None]]), *UNSIGNED8)
+    n = 0
+    while f"{name}.blocks.{n}.spatial.weight" in model.arrays:
+        x = block(model, f"{name}.blocks.{n}", x)
+        n += 1
+    mean = layer(model, f"{name}.mean", x, -MAX_HYPER_MEAN, MAX_HYPER_MEAN)
+    return mean, layer(model, f"{name}.scale", x, -MAX_OFFSET, MAX_OFFSET)
+
+
+def hyper_latents(model: Model, stream: reference_ans.Stream, q: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """(residuals, group by group and phase by phase, hyper-latents in sixteenths (N, h/4, w/4))."""
+    base = model.hyper_index[q].transpose(2, 0, 1).astype(np.int64)
+    if not model.hyper_groups:
+        z = np.array(stream.group(base.ravel().tolist()), np.int64)
+        return [z], 16 * z.reshape(base.shape)
+    groups, z16 = [], np.zeros(base.shape, np.int64)
+    for k, (first, end) in enumerate(zip([0, *model.hyper_groups], model.hyper_groups, strict=False)):
+        done = np.zeros(q.shape, np.int64)
+        for row, column in PHASES:
+            mean, offset = hyper_group(model, k, z16, q, done)
+            phase = np.zeros(q.shape, bool)
+            phase[row::2, column::2] = True
+            index = np.clip(base[first:end] + offset, 0, SCALES - 1)[:, phase]
+            r = np.array(stream.group(index.ravel().tolist()), np.int64)
+            z16[first:end, phase] = 16 * r.reshape(index.shape) + mean[:, phase]
+            done[phase] = 1
+            groups.append(r)
+    return groups, z16
+
+
 def decode_tile(model: Model, payload: bytes, q: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """One tile from its payload and its q map (h/4, w/4): its coded residuals, group by group in coding order, and its
     latents in sixteenths (M, h, w)."""
@@ -122,9 +167,8 @@ def decode_tile(model: Model, payload: bytes, q: np.ndarray) -> tuple[list[np.nd
     h, w = 4 * rows, 4 * columns
     colour = np.add.outer(np.arange(h), np.arange(w)) % 2
     stream = reference_ans.Stream(model.counts, data)
-    z = np.array(stream.group(model.hyper_index[q].transpose(2, 0, 1).ravel().tolist()), np.int64)
-    groups = [z]
-    x = features(model, z.reshape(-1, rows, columns), q)
+    groups, z16 = hyper_latents(model, stream, q)
+    x = features(model, z16, q)
     y16 = np.zeros((model.latents, h, w), np.int64)
     for k, ((first, end, parity), seen) in enumerate(zip(model.passes, model.seen, strict=True)):
         mean, index = run_pass(model, k, x, y16[:seen] if seen else None)

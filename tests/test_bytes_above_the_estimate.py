@@ -47,7 +47,7 @@ def estimate(image, q, package):
     for i in range(len(encoder.layout)):
         t = encoder.layout.tile(i).outwards(BLOCK)
         groups = list(coder.residuals(encoder._analyse(i), np.full((t.height, t.width), q)))
-        used = [first + np.flatnonzero(r.any(1)) + 1 for first, r, _ in groups[1:]]
+        used = [first + np.flatnonzero(r.any(1)) + 1 for first, r, _ in groups if first >= 0]
         active = np.concatenate(used).max(initial=0)
         for first, r, index in groups:
             n = len(r) if first < 0 else max(0, active - first)

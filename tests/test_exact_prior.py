@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import reference_ans
 import reference_file
 import reference_prior
 import torch
@@ -42,15 +43,16 @@ def torch_as_it_was():
 def test_latents_lie_around_the_priors_mean_as_every_system_says():
     """Not on multiples of Delta, where papers put them: (round(y / Delta - m) + m) Delta, m in sixteenths."""
     delta, latents = 4.0, 16
-    network = Codec(Shape(width=192, latents=latents, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1),
-                          synthesis_blocks=(1, 1)), delta=(delta, delta), rounding="nearest").eval()  # fmt: skip
+    shape = Shape(width=192, latents=latents, hyper=8, hyper_groups=(8,), prior_width=16, prior_low=8,
+                  analysis_blocks=(1, 1), synthesis_blocks=(1, 1))  # fmt: skip
+    network = Codec(shape, delta=(delta, delta), rounding="nearest").eval()
     with torch.no_grad():
         for name, weight in network.prior.named_parameters():
             if name.endswith("mean.bias"):
                 weight.fill_(0.3)
         y, q = 20 * torch.randn(1, latents, 4, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 1, 1)
         decoded = network.code_latents(y, q)[0] / delta
-        mean = network.symbols(y / delta, network.hyper(y / delta, q[:, None]), q)[1]
+        mean = network.symbols(y / delta, network.hyper(y / delta, q[:, None]), q).mean
     assert torch.allclose(decoded, torch.floor(y / delta - mean + 0.5) + mean, atol=1e-5)
     assert torch.equal(mean * 16, torch.round(mean * 16))
     assert ((decoded - torch.round(decoded)).abs() > 0.03).float().mean() > 0.5
@@ -78,12 +80,14 @@ def runtimes(package):
 
 
 def random_inputs(m, rows, columns, rng):
-    """z, q, features and y16 that no picture gives: everything at every size."""
+    """z16, q, features and y16 that no picture gives: everything at every size. Sixteenths are whole numbers of steps
+    for models whose hyper-latents are."""
     hyper, width = m.arrays["start.enter.weight"].shape[1] - 1, m.arrays["start.rise.weight"].shape[1]
     h, w = 4 * rows, 4 * columns
-    z = rng.normal(0, 30, (hyper, rows, columns)).round()
+    z16 = 16 * rng.normal(0, 30, (hyper, rows, columns)).round()
+    z16 += rng.integers(-8, 8, z16.shape) if m.hyper_groups else 0
     y16 = (rng.normal(0, 1, (m.latents, h, w)) * 10.0 ** rng.uniform(0, 6, (m.latents, h, w))).round()
-    return z, rng.integers(0, 64, (rows, columns)), rng.integers(0, 256, (width, h, w)), y16
+    return z16, rng.integers(0, 64, (rows, columns)), rng.integers(0, 256, (width, h, w)), y16
 
 
 def extreme_inputs(m, rows, columns, rng):
@@ -92,9 +96,10 @@ def extreme_inputs(m, rows, columns, rng):
     h, w = 4 * rows, 4 * columns
     top = 2**24 - 2
     for z, q, f, y in ((-128, 0, 0, -top), (127, 63, 255, top), (0, 31, 0, 0), (255, 63, 255, -255)):
-        yield (np.full((hyper, rows, columns), z), np.full((rows, columns), q), np.full((width, h, w), f),
+        yield (np.full((hyper, rows, columns), 16 * z), np.full((rows, columns), q), np.full((width, h, w), f),
                np.full((m.latents, h, w), y))
-    yield (rng.choice([-(2**20), -128, 127, 0, 2**20], (hyper, rows, columns)), rng.choice([0, 63], (rows, columns)),
+    z = rng.choice([-(2**20), -128, 127, 0, 2**20], (hyper, rows, columns))
+    yield (16 * z, rng.choice([0, 63], (rows, columns)),
            rng.choice([0, 255], (width, h, w)), rng.choice([-top, -255, -1, 0, 1, 127, 255, top], (m.latents, h, w)))
 
 
@@ -102,15 +107,19 @@ def real_inputs(m, package):
     """What the second decoder meets in a photograph of an odd size."""
     file = reference_file.parse(intaglio.encode(photograph(90, 60, 203, 117), quality=45, model=package))
     q = file.tile_steps(0)
-    groups, y16 = reference_prior.decode_tile(m, file.tiles[0], q)
-    z = groups[0].reshape(-1, *q.shape)
-    return z, q, reference_prior.features(m, z, q), y16
+    _, y16 = reference_prior.decode_tile(m, file.tiles[0], q)
+    data = file.tiles[0][reference_file.leb128(file.tiles[0], 0)[1] :]
+    _, z16 = reference_prior.hyper_latents(m, reference_ans.Stream(m.counts, data), q)
+    return z16, q, reference_prior.features(m, z16, q), y16
 
 
 def reference_outputs(m, inputs):
-    """Features of (z, q), and mean and index of every pass on (features, y16), as int64."""
-    z, q, x, y16 = inputs
-    out = [reference_prior.features(m, z, q)]
+    """Features of (z16, q), mean and offset of every group of hyper-latents on (z16, q), half of it decoded, and mean
+    and index of every pass on (features, y16), as int64."""
+    z16, q, x, y16 = inputs
+    out = [reference_prior.features(m, z16, q)]
+    for k in range(len(m.hyper_groups)):
+        out += reference_prior.hyper_group(m, k, z16.astype(np.int64), q, np.indices(q.shape).sum(0) % 2)
     for k, seen in enumerate(m.seen):
         out += reference_prior.run_pass(m, k, x.astype(np.int64), y16[:seen].astype(np.int64) if seen else None)
     return out
@@ -118,9 +127,12 @@ def reference_outputs(m, inputs):
 
 def float_outputs(runtime, m, inputs):
     """The same from a Runtime, which is given what TileCoder would give it."""
-    z, q, x, y16 = inputs
-    clamped = np.clip(z, -128, 127).astype(np.float32)[None]
-    out = [runtime.features(clamped, (2 * q - 63).astype(np.float32)[None, None])[0]]
+    z16, q, x, y16 = inputs
+    condition = (2 * q - 63).astype(np.float32)[None, None]
+    out = [runtime.features((np.clip(z16, -2048, 2032) / 16).astype(np.float32)[None], condition)[0]]
+    for k in range(len(m.hyper_groups)):
+        done = (64 * (np.indices(q.shape).sum(0) % 2)).astype(np.float32)[None, None]
+        out += [part[0] for part in runtime.hyper_prior(k, z16.astype(np.float32)[None], condition, done)]
     for k, seen in enumerate(m.seen):
         context = np.ascontiguousarray(y16[None, :seen].astype(np.float32)) if seen else None
         out += [part[0] for part in runtime.prior(k, x.astype(np.float32)[None], context)]
@@ -283,7 +295,7 @@ def test_the_bound_holds_for_every_model(model):
 
 def test_training_computes_what_is_exported():
     torch.manual_seed(6)
-    prior = Prior(latents=24, hyper=8, width=32, low=8)
+    prior = Prior(latents=24, hyper=8, width=32, low=8, hyper_groups=(3, 8))
     for parameter in prior.parameters():
         torch.nn.init.normal_(parameter, 0, 0.3)
     for module in prior.modules():
@@ -295,4 +307,8 @@ def test_training_computes_what_is_exported():
     y = 40 * torch.randn(1, 24, 16, 20)
     trained = prior(y, z, q)
     exported = fixed(prior)(y, z, q)
+    assert all(torch.equal(a, b) for a, b in zip(trained, exported, strict=True))
+    z, base = 8 * torch.randn(1, 8, 4, 5), torch.full((1, 8, 1, 1), 20.0)
+    assert prior.hyper is not None
+    trained, exported = prior.hyper(z, q, base), fixed(prior).hyper(z, q, base)
     assert all(torch.equal(a, b) for a, b in zip(trained, exported, strict=True))

@@ -12,15 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden_pictures import XMP, alpha, error, exif, sources
+from golden_pictures import XMP, alpha, error, exif, model_of, sources
 
 import intaglio
+from intaglio.package import Package
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = json.loads((GOLDEN / "golden.json").read_text())
 SOURCES = sources()
 sys.path.append(str(Path(__file__).parents[1] / "tools"))
 exactness = importlib.import_module("exactness")
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: Package.read(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped")}
 
 
 def golden(name):
@@ -36,14 +42,14 @@ def test_the_files_are_those_that_were_recorded():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", RECORDS)
-def test_residuals_and_latents_by_onnxruntime(tiny, name, threads):
-    runtime = exactness.OrtRuntime(tiny, threads, "ENABLE_ALL")
+def test_residuals_and_latents_by_onnxruntime(models, name, threads):
+    runtime = exactness.OrtRuntime(models[model_of(name)], threads, "ENABLE_ALL")
     check(exactness.decode(runtime, golden(name)), RECORDS[name]["tiles"], name)
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_residuals_and_latents_by_torch(tiny, name):
-    runtime = exactness.TorchRuntime(tiny, threads=2)
+def test_residuals_and_latents_by_torch(models, name):
+    runtime = exactness.TorchRuntime(models[model_of(name)], threads=2)
     check(exactness.decode(runtime, golden(name)), RECORDS[name]["tiles"], name)
 
 
@@ -55,8 +61,8 @@ def check(tiles, records, name):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_the_picture_is_the_one_that_was_encoded(tiny, name):
-    image, source = intaglio.decode(golden(name), model=tiny), SOURCES[name][0]
+def test_the_picture_is_the_one_that_was_encoded(models, name):
+    image, source = intaglio.decode(golden(name), model=models[model_of(name)]), SOURCES[name][0]
     assert (image.size, image.mode) == (source.size, source.mode)
     assert error(image, source) == pytest.approx(RECORDS[name]["error"], rel=0.01, abs=0.1)
 

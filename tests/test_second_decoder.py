@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import reference_file
 import reference_prior
+from golden_pictures import model_of
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = json.loads((GOLDEN / "golden.json").read_text())
@@ -24,12 +25,13 @@ def crc(values):
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model):
-    return reference_prior.Model(tiny_model)
+def models():
+    return {name: reference_prior.Model(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped")}
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_the_second_decoder_finds_the_recorded_residuals(model, name):
+def test_the_second_decoder_finds_the_recorded_residuals(models, name):
+    model = models[model_of(name)]
     file = reference_file.parse((GOLDEN / f"{name}.itg").read_bytes())
     assert file.fingerprint == model.fingerprint
     assert len(file.tiles) == len(RECORDS[name]["tiles"])

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intaglio import adaptive, container, entropy, labels, outlines, reader
+from intaglio import adaptive, container, entropy, labels, latents, outlines, reader
+from intaglio.nn import hyper_prior
 from intaglio.package import Package
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +62,10 @@ def test_the_fingerprint_is_computed_as_the_page_says() -> None:
          (container.MAX_MAP_BYTES, labels.MOST, outlines.MOST_WORK) == (2**20, 2**18, 2**16)),
         ("a scan that takes more than 2^20 decisions", labels.MOST_DECISIONS == 2**20),
         ("weights, at first 22938", adaptive.WEIGHT == 22938),
+        ("(0, 0), then (1, 1), then (0, 1), then (1, 0)", latents.PHASES == ((0, 0), (1, 1), (0, 1), (1, 0))),
+        ("one channel 64 at the places", latents.DONE == 64),
+        ("hyper.groups.g.mean of x, clamped to -2047..2047", hyper_prior.MAX_MEAN == 2047),
+        ("hyper.groups.g.scale of x, clamped to -63..63", hyper_prior.MAX_OFFSET == 63),
         ("-2^20 <= r <= 2^20", entropy.LIMIT == 2**20),
         ("1 to 256 *tables*", entropy.MAX_TABLES == 256),
         ("integers of at least 1 that sum to exactly 2^24", entropy.TOTAL == 2**24),

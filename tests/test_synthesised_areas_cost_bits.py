@@ -36,7 +36,8 @@ def some(seed: int, share: float) -> np.ndarray:
 def symbols(coder: TileCoder, y: np.ndarray, kept: np.ndarray | None) -> tuple[int, list[int]]:
     """(residuals of z, residuals of the passes together with how many positions they are of)."""
     groups = list(coder.residuals(y, STEPS, kept))
-    return len(groups[0][1]), [r.shape[1] for _, r, _ in groups[1:]]
+    hyper = sum(len(r) for first, r, _ in groups if first < 0)
+    return hyper, [r.shape[1] for first, r, _ in groups if first >= 0]
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 1.0])

@@ -37,7 +37,7 @@ def test_unreadable_files_are_skipped_and_counted(tmp_path):
 
 def test_klt_start_reconstructs_as_the_linear_transform_does(photos):
     torch.manual_seed(0)
-    codec = Codec(Shape(width=192, latents=256, prior_width=16, prior_low=8, hyper=8)).eval()
+    codec = Codec(Shape(width=192, latents=256, prior_width=16, prior_low=8, hyper=8, hyper_groups=(8,))).eval()
     klt.start(codec, photos, count=400)
     x = photos.crops(Draws(1, 0, 4), 128)
     with torch.no_grad():
@@ -73,7 +73,8 @@ def test_bfloat16_goes_the_same_way(photos, tmp_path):
 def test_gradients_reach_every_weight(photos):
     torch.manual_seed(0)
     codec = Codec(TINY)
-    for module in (codec.analysis, codec.synthesis, codec.hyper):  # zeros at the start hide what lies behind them
+    # zeros at the start hide what lies behind them
+    for module in (codec.analysis, codec.synthesis, codec.hyper, codec.prior.hyper):
         for p in module.parameters():
             if p.abs().sum() == 0:
                 torch.nn.init.normal_(p, 0, 0.05)

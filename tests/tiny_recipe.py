@@ -19,7 +19,7 @@ from intaglio.train.game import Game
 from intaglio.train.packs import pack
 from intaglio.train.recipe import Opponent
 
-TINY = Shape(width=192, latents=32, hyper=8, prior_width=16, prior_low=8, analysis_blocks=(1, 1),
+TINY = Shape(width=192, latents=32, hyper=8, hyper_groups=(3, 8), prior_width=16, prior_low=8, analysis_blocks=(1, 1),
              synthesis_blocks=(1, 1))
 
 

@@ -81,6 +81,16 @@ class TorchRuntime(Runtime):
             z_there, q_there = (torch.from_numpy(a).to(self.device) for a in (z, q))
             return self.network.start(z_there, q_there).cpu().numpy()
 
+    def hyper_prior(self, k: int, z16: np.ndarray, q: np.ndarray, done: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        from intaglio.nn.hyper_prior import context
+
+        with torch.no_grad():
+            seen = context(*(torch.from_numpy(a).to(self.device) for a in (z16, q, done)))
+            mean, offset = self.network.hyper.groups[k](seen)
+            return mean.cpu().numpy(), offset.cpu().numpy()
+
     def prior(self, k: int, features: np.ndarray, y16: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         import torch
 
@@ -106,8 +116,9 @@ def torch_prior(package: Package) -> Any:
 
     card, arrays = package.card, package.arrays("prior")
     width, low = len(arrays["start.enter.weight"]), card["passes"][0][1]
-    prior = Prior(card["latents"], card["hyper"], width, low)
     blocks = len([name for name in arrays if name.startswith("steps.0.blocks.") and name.endswith(".spatial.weight")])
+    groups = tuple(card.get("hyper_groups", ()))
+    prior = Prior(card["latents"], card["hyper"], width, low, blocks, hyper_groups=groups)
     prior.steps = nn.ModuleList(
         Pass(width, n + low if n else 0, end - first, blocks)
         for n, (first, end, _) in zip(card["seen"], card["passes"], strict=True)

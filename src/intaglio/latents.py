@@ -2,8 +2,9 @@
 
     LEB128 K | the residual coder's bytes (entropy.py)
 
-K: channels K.. have only zero residuals in this tile, and none is coded for them. Coding order: z (channel by channel,
-row by row), then the passes of the card, each its channels below K at the positions of its parity, row by row.
+K: channels K.. have only zero residuals in this tile, and none is coded for them. Coding order: z, then the passes of
+the card, each its channels below K at the positions of its parity, channel by channel, row by row. z goes group by
+group of its channels, each in four phases, where the card has `hyper_groups`; else all of it at once, its means 0.
 
 A model of a finite alphabet codes nothing beyond it, its means are 0, and a tile that the prior would make larger than
 log2 of the alphabet for each latent is written plainly: LEB128 M + 1 | the kept latents, channel by channel (plain.py).
@@ -14,7 +15,7 @@ whose 4x4 latents are all outside. They are zero for the prior and for the synth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -27,8 +28,12 @@ from .runtime import Runtime
 from .varint import get_varint, put_varint
 
 Kept = NDArray[np.bool_] | None
+Code = Callable[[int, NDArray, NDArray, NDArray], NDArray]
 NOTHING = b"\0\0"  # the payload of a tile of which nothing is kept
 
+PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # of the groups of hyper-latents: (row, column) modulo 2
+DONE = 64  # how their prior is told of places that are decoded
+SCALES = 64  # the tables that a prior may name
 MEAN_UNIT = 16  # means, and decoded latents on the way, are whole sixteenths
 
 # Rate-distortion optimised quantisation, encoder only: a residual is rounded up only where the distortion it saves (in
@@ -51,6 +56,7 @@ class TileCoder:
         self.seen: list[int] = card["seen"]
         self.steps: int = card["steps"]
         self.levels: int = card.get("levels", 0)
+        self.hyper_ends: list[int] = card.get("hyper_groups", [])
         self.gains: NDArray[np.float32] = tables["gains"]
         self.hyper_index: NDArray[np.uint8] = tables["hyper_index"]
         self.thresholds = rounding_thresholds(runtime.tables)
@@ -63,29 +69,57 @@ class TileCoder:
             return self.gains[q.flat[0]][None, :, None, None]
         return np.repeat(np.repeat(self.gains[q].transpose(2, 0, 1), 4, 1), 4, 2)[None]
 
-    def _features(self, z: NDArray[np.int32], q: NDArray[np.integer]) -> NDArray[np.float32]:
-        clamped = np.clip(z, -128, 127).astype(np.float32)[None]
-        return self.runtime.features(clamped, (2 * q - (self.steps - 1)).astype(np.float32)[None, None])
+    def _features(self, z16: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.float32]:
+        clamped = np.clip(z16, -128 * MEAN_UNIT, 127 * MEAN_UNIT) * np.float32(1 / MEAN_UNIT)
+        return self.runtime.features(clamped[None], self._condition(q))
 
-    def _hyper_indices(self, q: NDArray[np.integer], kept: Kept = None) -> NDArray[np.uint8]:
-        return self.hyper_index[q].transpose(2, 0, 1)[:, _blocks(q, kept)].ravel()
+    def _condition(self, q: NDArray[np.integer]) -> NDArray[np.float32]:
+        return (2 * q - (self.steps - 1)).astype(np.float32)[None, None]
+
+    def _hyper_latents(self, q: NDArray[np.integer], kept: Kept, code: Code) -> NDArray[np.float32]:
+        """z in sixteenths (N, h/4, w/4), 0 where none is coded. `code` writes or reads one group: it is given the first
+        channel, the places (bool, h/4 x w/4) and, for each channel and place, means in sixteenths and tables, and gives
+        the residuals."""
+        base, there = self.hyper_index[q].transpose(2, 0, 1), _blocks(q, kept)
+        z16 = np.zeros(base.shape, np.float32)
+        if not self.hyper_ends:
+            z16[:, there] = MEAN_UNIT * code(0, there, z16[:, there], base[:, there])
+            return z16
+        for k, (first, end) in enumerate(zip([0, *self.hyper_ends], self.hyper_ends, strict=False)):
+            done = np.zeros((1, 1, *q.shape), np.float32)
+            for row, column in PHASES:
+                phase = np.zeros(q.shape, bool)
+                phase[row::2, column::2] = True
+                at = phase & there
+                if at.any():
+                    mean, offset = self.runtime.hyper_prior(k, z16[None], self._condition(q), done)
+                    mean16 = mean[0][:, at]
+                    index = np.clip(base[first:end, at] + offset[0][:, at], 0, SCALES - 1).astype(np.uint8)
+                    z16[first:end, at] = MEAN_UNIT * code(first, at, mean16, index) + mean16
+                done[0, 0, phase] = DONE
+        return z16
 
     def residuals(
         self, y: NDArray[np.float32], q: NDArray[np.integer], kept: Kept = None
     ) -> Iterator[tuple[int, NDArray, NDArray]]:
-        """The encoder's groups in coding order: (first channel, residuals, scale indices), the first one being z with
-        channel -1 and flat arrays, the others (channels, positions). Channels are not yet cut to K."""
+        """The encoder's groups in coding order: (first channel, residuals, scale indices), z's first, with channel -1
+        and flat arrays, then those of the passes, (channels, positions). Channels are not yet cut to K."""
         _, m, h, w = y.shape
         y = y * self.gain(q)
         if self.levels:
             y = np.clip(np.floor(y + 0.5), -(self.levels // 2), self.levels // 2)
         if kept is not None:
             y = y * kept  # what is not coded must not show in the hyper-latents beside it
-        z_real = self.runtime.hyper(y, (q / np.float32(self.steps - 1)).astype(np.float32)[None, None])
-        blocks = _blocks(q, kept)
-        z = np.clip(np.floor(z_real[0] + 0.5), -LIMIT, LIMIT).astype(np.int32) * blocks
-        yield -1, z[:, blocks].ravel(), self._hyper_indices(q, kept)
-        features = self._features(z, q)
+        z = self.runtime.hyper(y, (q / np.float32(self.steps - 1)).astype(np.float32)[None, None])[0]
+        groups: list[tuple[int, NDArray, NDArray]] = []
+
+        def write(first: int, at: NDArray, mean16: NDArray, index: NDArray) -> NDArray:
+            r = np.clip(np.floor(z[first : first + len(index), at] - mean16 / MEAN_UNIT + 0.5), -LIMIT, LIMIT)
+            groups.append((-1, r.ravel().astype(np.int32), index.ravel()))
+            return r
+
+        features = self._features(self._hyper_latents(q, kept, write), q)
+        yield from groups
         y16 = np.zeros((m, h * w), np.float32)
         flat = y.reshape(m, h * w)
         for k, ((first, end, parity), seen) in enumerate(zip(self.passes, self.seen, strict=True)):
@@ -118,11 +152,8 @@ class TileCoder:
         if kept is not None and not kept.any():
             return NOTHING
         groups = list(self.residuals(y, q, kept))
-        active = 0
-        for first, r, _ in groups[1:]:
-            used = np.flatnonzero(r.any(1))
-            if len(used):
-                active = max(active, first + int(used[-1]) + 1)
+        used = [first + np.flatnonzero(r.any(1)) + 1 for first, r, _ in groups if first >= 0]
+        active = int(np.concatenate(used).max(initial=0))
         writer = TileWriter(self.runtime.tables)
         for first, r, index in groups:
             if first >= 0:
@@ -130,7 +161,9 @@ class TileCoder:
                 r, index = r[:count].ravel(), index[:count].ravel()
             writer.put(r, index)
         data = put_varint(active) + writer.finish()
-        return min(data, self._plainly(groups[1:], kept, *y.shape[2:]), key=len) if self.levels else data
+        if not self.levels:
+            return data
+        return min(data, self._plainly([g for g in groups if g[0] >= 0], kept, *y.shape[2:]), key=len)
 
     def _plainly(self, groups: list[tuple[int, NDArray, NDArray]], kept: Kept, h: int, w: int) -> bytes:
         symbols = np.zeros((self.latents, h * w), np.int32)
@@ -141,8 +174,7 @@ class TileCoder:
 
     def decode(self, data: bytes, q: NDArray[np.integer], kept: Kept = None) -> NDArray[np.float32]:
         """Latents without gain (1, M, h, w), ready for synthesis, 0 where not kept. Raises CorruptFile."""
-        h, w = 4 * q.shape[0], 4 * q.shape[1]
-        m = self.latents
+        h, w, m = 4 * q.shape[0], 4 * q.shape[1], self.latents
         if kept is not None and not kept.any():
             if data != NOTHING:
                 raise CorruptFile("it holds symbols where nothing is kept")
@@ -154,11 +186,11 @@ class TileCoder:
             y16[:, there] = MEAN_UNIT * plain.decode(data[offset:], m * int(there.sum()), self.levels).reshape(m, -1)
             return self._ungained(y16, q)
         reader = TileReader(self.runtime.tables, data[offset:])
-        blocks = _blocks(q, kept)
-        index = self._hyper_indices(q, kept)
-        z = np.zeros((self.hyper_index.shape[1], *q.shape), np.int32)
-        z[:, blocks] = reader.get(index).reshape(len(z), -1)
-        features = self._features(z, q)
+
+        def read(first: int, at: NDArray, mean16: NDArray, index: NDArray) -> NDArray:
+            return reader.get(index.ravel()).reshape(index.shape)
+
+        features = self._features(self._hyper_latents(q, kept, read), q)
         y16 = np.zeros((m, h * w), np.float32)
         for k, ((first, end, parity), seen) in enumerate(zip(self.passes, self.seen, strict=True)):
             mean16, index = self._prior(k, features, y16[:seen].reshape(1, seen, h, w) if seen else None)

@@ -1,7 +1,7 @@
 """A trained model on disk: one file, NAME.itgm, a zip of
 
     card.json       name, numbers that the runtime needs, data, licences, figures, limits; a sha256 for every member
-    *.onnx          analysis, hyper (h_a), prior_start, prior_0.., synthesis
+    *.onnx          analysis, hyper (h_a), prior_hyper_0.., prior_start, prior_0.., synthesis
     tables.npz      gains (64, M) float32; hyper_index (64, N) uint8; counts, sizes: the CDF tables (see entropy.py)
     prior.npz       the integer prior's weights, biases and shifts (the normative form; the graphs are compiled from it)
     refine.onnx     optional: a correction of decoded pixels, which files switch on block by block (refine.py)
@@ -211,6 +211,12 @@ def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
     if "levels" in card:
         need(whole(card["levels"], 3, MAX_LEVELS) and card["levels"] % 2 == 1,
              f"levels is {card['levels']!r}, not an odd number up to {MAX_LEVELS}")
+        need("hyper_groups" not in card, "levels and hyper_groups are two kinds of model")
+    if "hyper_groups" in card:
+        ends = card["hyper_groups"]
+        sound = isinstance(ends, list) and 1 <= len(ends) <= 64 and all(whole(e, 1, n) for e in ends)
+        need(sound and ends == sorted(set(ends)) and ends[-1] == n and tables["sizes"].size >= 64,
+             f"hyper_groups is {ends!r}, not rising ends of groups of {n} channels")
     if "labels" in card:
         names = card["labels"]
         need(isinstance(names, list) and 1 <= len(names) <= 256 and all(isinstance(n, str) for n in names),
@@ -240,6 +246,8 @@ def _check_refinement(card: Mapping) -> None:
 def _fingerprint(card: Mapping, hashes: Mapping[str, str]) -> bytes:
     named = {name: hashes[name] for name in DECODER}
     numbers = {"halo": card["halo"]["synthesis"], **{key: card[key] for key in DECODING}}
+    if "hyper_groups" in card:
+        numbers["hyper_groups"] = card["hyper_groups"]
     if "levels" in card:
         numbers["levels"] = card["levels"]
     if REFINEMENT in hashes:

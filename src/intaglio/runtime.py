@@ -112,8 +112,19 @@ class Runtime:
         shape = (1, self.package.card["hyper"], *t.shape[2:])
         return self._run("hyper", {"latents": latents, "t": t}, (np.float32, shape))[0]
 
+    def hyper_prior(self, k: int, z16: np.ndarray, q: np.ndarray, done: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Group k of the hyper-latents' prior: z16 (1, N, h, w), decoded so far, 2q - 63 and where the group is decoded
+        (64, else 0), both (1, 1, h, w), to (mean in sixteenths, offset of the scale index), each (1, channels, h, w);
+        all integers in float32."""
+        ends = [0, *self.package.card["hyper_groups"]]
+        shape = (1, ends[k + 1] - ends[k], *z16.shape[2:])
+        feed = {"z16": z16, "q": q, "done": done}
+        mean, offset = self._run(f"prior_hyper_{k}", feed, (np.float32, shape), (np.float32, shape))
+        return mean, offset
+
     def features(self, z: np.ndarray, q: np.ndarray) -> np.ndarray:
-        """z clamped to 8 bits and 2q - 63, integers in float32 at (h/4, w/4), to the prior's features at (h, w)."""
+        """z, clamped to 8 bits, in whole sixteenths, and 2q - 63, in float32 at (h/4, w/4), to the prior's features at
+        (h, w)."""
         shape = (1, None, 4 * z.shape[2], 4 * z.shape[3])
         return self._run("prior_start", {"z": z, "q": q}, (np.float32, shape))[0]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,19 @@ class Sizes:
     prior_width: int = 128
     prior_low: int = 64  # latent channels of the first two passes
     prior_blocks: int = 2
+    hyper_groups: tuple[int, ...] = ()  # where groups of hyper-latent channels end; () for a static prior
+
+
+class Symbols(NamedTuple):
+    """Of hyper-latents z and latents y (both (batch, channels, h, w)): means, in steps, scale indices, and what is
+    decoded, straight-through. A static prior's z_scale has one row and column, or one a block."""
+
+    z_mean: Tensor
+    z_scale: Tensor
+    z_hat: Tensor
+    mean: Tensor
+    scale: Tensor
+    y_hat: Tensor
 
 
 class Codec(nn.Module):
@@ -95,7 +108,7 @@ class Codec(nn.Module):
         self.analysis: Any = Analysis(own) if analysis is None else analysis
         self.hyper: Any = HyperAnalysis(own) if hyper is None else hyper
         self.prior = Prior(shape.latents, shape.hyper, shape.prior_width, shape.prior_low, shape.prior_blocks,
-                           optimised=rounding == "optimised")
+                           optimised=rounding == "optimised", hyper_groups=shape.hyper_groups)
         self.synthesis: Any = Synthesis(own) if synthesis is None else synthesis
         knots = torch.arange(KNOTS) * ((STEPS - 1) / (KNOTS - 1))
         if delta is None:
@@ -155,12 +168,13 @@ class Codec(nn.Module):
                 y = soft_to_hard(y, self.levels)
             y = y if kept is None else y * kept
             z = self.hyper(y, t)
-            z_hat, mean, index, y_hat = self.symbols(y, z, q, kept)
+            s = self.symbols(y, z, q, kept)
+            y_hat = s.y_hat
             if self.levels:
-                bits_y = bounded_bits(y_hat, sigma(index), self.levels)
+                bits_y = bounded_bits(y_hat, sigma(s.scale), self.levels)
             else:
-                bits_y = gaussian_bits(y_hat - mean if noise is None else y - mean + noise[0] - 0.5, index)
-            bits_z = gaussian_bits(z_hat if noise is None else z + noise[1] - 0.5, self.hyper_index(q))
+                bits_y = gaussian_bits((y_hat if noise is None else y + noise[0] - 0.5) - s.mean, s.scale)
+            bits_z = gaussian_bits((s.z_hat if noise is None else z + noise[1] - 0.5) - s.z_mean, s.z_scale)
             if noisy and noise is not None:
                 y_hat = y + noise[0] - 0.5
             if kept is not None:
@@ -171,13 +185,18 @@ class Codec(nn.Module):
 
     def symbols(
         self, y: Tensor, z: Tensor, q: Tensor, kept: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Gained latents and hyper-latents to (rounded z, then mean, scale index and rounded y of `Prior`)."""
-        z_hat = z + (torch.floor(z + 0.5) - z).detach()
-        z_hat = z_hat if kept is None else z_hat * F.max_pool2d(kept, 4)
+    ) -> Symbols:
+        """What the priors say of gained latents y and hyper-latents z, and what they are rounded to."""
+        blocks = None if kept is None else F.max_pool2d(kept, 4)
+        z_scale = self.hyper_index(q)
         q = torch.full_like(q, (STEPS - 1) / 2) if self.one_rate else q
         q_map = (2 * q - (STEPS - 1))[:, None].expand(len(z), 1, *z.shape[2:])
-        return z_hat, *self.prior(y, z_hat, q_map, kept)
+        if self.prior.hyper is None:
+            z_hat = z + (torch.floor(z + 0.5) - z).detach()
+            z_mean, z_hat = torch.zeros_like(z), z_hat if blocks is None else z_hat * blocks
+        else:
+            z_mean, z_scale, z_hat = self.prior.hyper(z, q_map, z_scale, blocks)
+        return Symbols(z_mean, z_scale, z_hat, *self.prior(y, z_hat, q_map, kept))
 
     def noise_shapes(self, height: int, width: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Shapes of the noise of one picture: of its latents, of its hyper-latents."""

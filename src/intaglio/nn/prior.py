@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..entropy import gaussian_tables
 from ..latents import RD_LEVELS, rounding_thresholds
+from .hyper_prior import HyperPrior
 from .quantised import IntBlock, IntConv, floor_clamp, signed8, unsigned8
 
 SCALES = 64
@@ -81,14 +82,15 @@ class Pass(nn.Module):
 
 
 class Prior(nn.Module):
-    """All passes. `first` channels of the context of pass k: those below its end, as decoded by passes before k.
-    optimised: residuals are rounded as files round them, by Gaussians' thresholds; else to the nearest."""
+    """All passes, and as `hyper` the prior of the hyper-latents, None for a static one. `first` channels of the context
+    of pass k: those below its end, as decoded by passes before k. optimised: residuals are rounded as files round them,
+    by Gaussians' thresholds; else to the nearest. hyper_groups: where groups of hyper-latent channels end."""
 
     thresholds: Tensor | None
 
     def __init__(
         self, latents: int = 320, hyper: int = 64, width: int = 128, low: int = 64, blocks: int = 2,
-        optimised: bool = False,
+        optimised: bool = False, hyper_groups: tuple[int, ...] = (),
     ):
         super().__init__()
         self.low = low
@@ -98,6 +100,7 @@ class Prior(nn.Module):
             thresholds = torch.from_numpy(rounding_thresholds(gaussian_tables(scales)).copy())
         self.register_buffer("thresholds", thresholds, persistent=False)
         self.passes = schedule(latents, low)
+        self.hyper = HyperPrior(hyper, width, hyper_groups, blocks) if hyper_groups else None
         self.start = Start(hyper, width)
         seen = [0, low, low, latents]  # channels decoded, at least in part, before each pass
         self.seen = seen

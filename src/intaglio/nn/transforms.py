@@ -22,6 +22,7 @@ class Shape:
     width: int = 192
     latents: int = 320
     hyper: int = 64
+    hyper_groups: tuple[int, ...] = (6, 14, 24, 64)  # where groups of hyper-latent channels end; () for a static prior
     hyper_width: int = 128
     prior_width: int = 128
     prior_low: int = 64

@@ -77,11 +77,12 @@ class Intaglio1(Recipe):
     def warm(self, network: Codec, source: Path) -> dict:
         if source.suffix == ".itgm":
             package = Package.read(source)
-            checkpoint.fill(network, warm.state(package), source)
-            return package.card.get("training", {})
-        state = checkpoint.load(source)
-        checkpoint.fill(network, state["ema"], source)
-        return state.get("training", {})
+            weights, training = warm.state(package), package.card.get("training", {})
+        else:
+            state = checkpoint.load(source)
+            weights, training = state["ema"], state.get("training", {})
+        checkpoint.fill(network, warm.grouped(network, weights), source)
+        return training
 
     def draw_q(self, draws: Draws) -> Tensor:
         """q of a batch: mostly one step a picture (batch, 1, 1); in some batches it varies by 64x64 block."""

@@ -37,9 +37,9 @@ def counts(codec: Codec, photographs: Photographs, pictures: int, reach: int = e
         y = codec.analysis(x) * codec.gain(q)
         if codec.levels:
             y = soft_to_hard(y, codec.levels)
-        z_hat, mean, index, y_hat = codec.symbols(y, codec.hyper(y, t), q)
-        own = codec.hyper_index(q).expand_as(z_hat) + (SCALES if codec.levels else 0)
-        for scale, value in ((index, y_hat - mean), (own, z_hat)):
+        s = codec.symbols(y, codec.hyper(y, t), q)
+        own = s.z_scale.expand_as(s.z_hat) + (SCALES if codec.levels else 0)
+        for scale, value in ((s.scale, s.y_hat - s.mean), (own, s.z_hat - s.z_mean)):
             magnitude = value.abs().round().long().clamp_max(reach + 1)
             flat = scale.long() * (reach + 2) + magnitude
             result += np.bincount(flat.flatten().numpy(), minlength=result.size).reshape(result.shape)

@@ -95,6 +95,8 @@ def integers(prior: nn.Module) -> dict[str, np.ndarray]:
         weight, bias, shift = module.integers()
         # inputs are at most 255; the trunk that a block adds (255, shifted) and the half of the rounding join the sum
         bound = weight.abs().sum((1, 2, 3)) * 255 + bias.abs() + 256 * torch.exp2(shift)
+        if name == "start.enter" and getattr(prior, "hyper", None) is not None:  # sums of sixteenths, from +-128 on
+            bound = 16 * (weight.abs().sum((1, 2, 3)) * 128 + bias.abs() + torch.exp2(shift))
         bound *= torch.where(shift == 0, 2, 1)  # the half is then no integer, so float32 must hold multiples of 1/2
         if bound.max() >= LIMIT:
             raise BadInput(f"{name}: a sum can reach {int(bound.max())}, not below 2^24; train with smaller weights")
@@ -228,6 +230,8 @@ def export(codec: Codec, card: dict, tables: entropy.Tables | None = None) -> Pa
         "passes": [list(p) for p in codec.prior.passes], "seen": list(codec.prior.seen),
         "halo": {"analysis": halo(codec.analysis), "synthesis": halo(codec.synthesis)},
     }
+    if codec.prior.hyper is not None:
+        card["hyper_groups"] = [end for _, end in codec.prior.hyper.spans]
     if classes(codec):
         card["labels"] = classes(codec)
     if codec.rounding != "optimised":

@@ -41,7 +41,7 @@ def macs(graph: bytes, inputs: Mapping[str, Sequence[int]]) -> int:
 
 
 def per_pixel(
-    graphs: Mapping[str, bytes], latents: int, hyper: int, features: int, seen: Sequence[int]
+    graphs: Mapping[str, bytes], latents: int, hyper: int, features: int, seen: Sequence[int], hyper_groups: int = 0
 ) -> dict[str, float]:
     """Thousands of multiply-accumulates for each pixel, by stage, at 768x512."""
     h, w = 32, 48
@@ -56,8 +56,12 @@ def per_pixel(
         shapes[f"prior_{k}"] = {"features": (1, features, h, w)}
         if n:
             shapes[f"prior_{k}"]["y16"] = (1, n, h, w)
+    for k in range(hyper_groups):
+        one = (1, 1, h // 4, w // 4)
+        shapes[f"prior_hyper_{k}"] = {"z16": (1, hyper, h // 4, w // 4), "q": one, "done": one}
     result = {"analysis": 0.0, "hyper": 0.0, "prior": 0.0, "synthesis": 0.0}
     for name, inputs in shapes.items():
         stage = "prior" if name.startswith("prior") else name
-        result[stage] += macs(graphs[name], inputs) / (256 * h * w) / 1000
+        runs = 4 if name.startswith("prior_hyper") else 1  # one for each phase
+        result[stage] += runs * macs(graphs[name], inputs) / (256 * h * w) / 1000
     return {k: round(v, 3) for k, v in result.items()}

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ..nn import hyper_prior
 from ..nn.prior import MAX_MEAN, SCALES, Pass, Prior
 from ..nn.quantised import IntBlock, IntConv
 
@@ -80,6 +81,20 @@ def _start(prior: Prior) -> onnx.ModelProto:
                    {"features": (TensorProto.FLOAT, [1, width, "4h", "4w"])})  # fmt: skip
 
 
+def _hyper(group: hyper_prior.Group, hyper: int, name: str) -> onnx.ModelProto:
+    g = _Graph()
+    seen = g.node("Concat", g.steps_of("z16", 4), "q", "done", axis=1)
+    x = g.floor(g.conv(seen, group.enter, f"{name}.enter"), U8)
+    for i, block in enumerate(group.blocks):
+        assert isinstance(block, IntBlock)
+        x = g.block(x, block, f"{name}.blocks.{i}")
+    channels = group.mean.weight.shape[0]
+    g.floor(g.conv(x, group.mean, f"{name}.mean"), (-hyper_prior.MAX_MEAN, hyper_prior.MAX_MEAN), "mean")
+    g.floor(g.conv(x, group.scale, f"{name}.scale"), (-hyper_prior.MAX_OFFSET, hyper_prior.MAX_OFFSET), "offset")
+    one, shape = [1, 1, "h", "w"], (TensorProto.FLOAT, [1, channels, "h", "w"])
+    return g.model({"z16": [1, hyper, "h", "w"], "q": one, "done": one}, {"mean": shape, "offset": shape})
+
+
 def _pass(step: Pass, seen: int, low: int, width: int, name: str) -> onnx.ModelProto:
     g, x = _Graph(), "features"
     inputs: dict[str, list] = {"features": [1, width, "h", "w"]}
@@ -100,10 +115,13 @@ def _pass(step: Pass, seen: int, low: int, width: int, name: str) -> onnx.ModelP
 
 
 def compiled(prior: Prior) -> dict[str, onnx.ModelProto]:
-    """The graphs of a package by name: prior_start, prior_0, .. ."""
+    """The graphs of a package by name: prior_start, prior_0, .., and prior_hyper_0, .. where there are any."""
     width = prior.start.enter.weight.shape[0]
     graphs = {"prior_start": _start(prior)}
     for k, (step, seen) in enumerate(zip(prior.steps, prior.seen, strict=True)):
         assert isinstance(step, Pass)
         graphs[f"prior_{k}"] = _pass(step, seen, prior.low, width, f"steps.{k}")
+    for k, group in enumerate(prior.hyper.groups if prior.hyper is not None else ()):
+        assert isinstance(group, hyper_prior.Group)
+        graphs[f"prior_hyper_{k}"] = _hyper(group, prior.start.enter.weight.shape[1] - 1, f"hyper.groups.{k}")
     return graphs

@@ -54,7 +54,8 @@ def package(
     graphs = {key[:-5]: value for key, value in result.members.items() if key.endswith(".onnx")}
     shape = codec.shape
     seen = codec.prior.seen
-    result.card["kmac_per_pixel"] = macs.per_pixel(graphs, shape.latents, shape.hyper, shape.prior_width, seen)
+    result.card["kmac_per_pixel"] = macs.per_pixel(graphs, shape.latents, shape.hyper, shape.prior_width, seen,
+                                                  len(shape.hyper_groups))
     return result
 
 

@@ -21,7 +21,7 @@ from ..package import Package
 def shape_of(package: Package) -> Shape:
     """The network's numbers, from the card. Raises WrongModel where it is no network of the released kind."""
     network = {k: v for k, v in package.card.get("network", {}).items() if k != "parameters"}
-    network = {"filter": 0, **network} if network else network  # packages older than the filter have none
+    network = {"filter": 0, "hyper_groups": [], **network} if network else network  # older packages have none
     if network.keys() != vars(Shape()).keys():
         raise WrongModel(f"model {package.name}: is no network of the released kind, and a package of another kind is "
                          "not read back into one that can be trained; give the checkpoint of its run (last.pt)")
@@ -58,6 +58,21 @@ def state(package: Package) -> dict[str, Tensor]:
     knots = np.arange(KNOTS) * ((STEPS - 1) // (KNOTS - 1))
     result["log_gain"] = torch.from_numpy(np.log(package.tables["gains"][knots]))
     result["hyper_scale"] = torch.from_numpy(package.tables["hyper_index"][knots].astype(np.float32) / 16)
+    return result
+
+
+def grouped(network: Codec, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for `network`, which may code its hyper-latents in groups where theirs did not: then their channels are
+    put in order of scale, the widest first, in which groups are to be decoded. It is the same codec."""
+    if network.prior.hyper is None or any(name.startswith("prior.hyper.") for name in weights):
+        return weights
+    order = weights["hyper_scale"].mean(0).argsort(descending=True)
+    result = dict(weights)
+    for name in ("hyper.out.weight", "hyper.out.bias"):
+        result[name] = weights[name][order]
+    result["hyper_scale"] = weights["hyper_scale"][:, order]
+    enter = weights["prior.start.enter.weight"]
+    result["prior.start.enter.weight"] = torch.cat([enter[:, order], enter[:, len(order) :]], 1)
     return result
 
 

@@ -1,0 +1,167 @@
+"""Hazard: hyper-latents, a small smooth picture, are coded as if each stood alone, or as what comes later tells."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_pictures import landscape, photograph
+from tiny_recipe import TINY
+
+from intaglio.encoder import Encoder
+from intaglio.errors import WrongModel
+from intaglio.latents import TileCoder
+from intaglio.nn.codec import Codec, gaussian_bits
+from intaglio.nn.hyper_prior import HyperPrior, phases
+from intaglio.package import Package, released
+from intaglio.pictures import load
+from intaglio.recipes import prior1
+from intaglio.runtime import Runtime
+from intaglio.train import warm
+from intaglio.train.export import export
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def grouped() -> Package:
+    return Package.read(GOLDEN / "grouped.itgm")
+
+
+def stirred(codec: Codec) -> Codec:
+    """With a prior of hyper-latents that says something: its last layers begin at zero."""
+    with torch.no_grad():
+        for name, p in codec.prior.hyper.named_parameters():
+            if ".mean." in name or ".scale." in name:
+                p.normal_(0, 0.02, generator=torch.Generator().manual_seed(len(name)))
+    return codec.eval()
+
+
+@pytest.mark.parametrize(("h", "w"), [(1, 1), (1, 4), (5, 3), (8, 8)])
+def test_the_phases_take_every_place_once(h: int, w: int) -> None:
+    assert torch.equal(sum(p.int() for p in phases(h, w)), torch.ones(h, w, dtype=torch.int32))
+
+
+def test_nothing_is_told_by_what_is_decoded_later() -> None:
+    torch.manual_seed(0)
+    prior = HyperPrior(6, 16, (2, 6))
+    for p in prior.parameters():
+        torch.nn.init.normal_(p, 0, 0.3)
+    z, q, base = 5 * torch.randn(1, 6, 5, 6), torch.zeros(1, 1, 5, 6), torch.full((1, 6, 1, 1), 20.0)
+    places = list(phases(5, 6))
+    before = prior(z, q, base)
+    seen = 0
+    for first, end in ((0, 2), (2, 6)):
+        for k, place in enumerate(places):
+            later = z.clone()
+            later[:, first:end, place] += 30
+            now = prior(later, q, base)
+            for old, new in zip(before[:2], now[:2], strict=True):
+                assert torch.equal(old[:, :first], new[:, :first])
+                for earlier in places[: k + 1]:
+                    assert torch.equal(old[:, first:end, earlier], new[:, first:end, earlier])
+            seen += any(not torch.equal(a, b) for a, b in zip(before[:2], now[:2], strict=True))
+    assert seen == 7, "all but the last phase of the last group are heeded by later ones"
+
+
+def test_smooth_hyper_latents_become_cheaper() -> None:
+    """A field that its neighbours and the other channels foretell; half of its bits are noise."""
+    torch.manual_seed(0)
+    prior, q, base = HyperPrior(4, 32, (2, 4)), torch.zeros(8, 1, 8, 8), torch.full((1, 4, 1, 1), 24.0)
+    optimiser = torch.optim.Adam(prior.parameters(), 3e-3)
+
+    def bits() -> torch.Tensor:
+        coarse = torch.nn.functional.interpolate(3 * torch.randn(8, 1, 3, 3), (8, 8), mode="bilinear")
+        mean, index, z_hat = prior(coarse * torch.tensor([1.0, -1, 0.5, 2]).view(1, 4, 1, 1)
+                                   + 0.3 * torch.randn(8, 4, 8, 8), q, base)
+        return gaussian_bits(z_hat - mean, index).mean()
+
+    with torch.no_grad():
+        start = torch.stack([bits() for _ in range(8)]).mean()
+    for _ in range(150):
+        optimiser.zero_grad()
+        bits().backward()
+        optimiser.step()
+    with torch.no_grad():
+        assert torch.stack([bits() for _ in range(8)]).mean() < 0.75 * start
+
+
+def test_a_model_that_had_none_decodes_as_before_until_they_learn(tiny_model: Path) -> None:
+    old = warm.codec(Package.read(tiny_model)).eval()
+    recipe = dataclasses.replace(prior1.small, shape=dataclasses.replace(old.shape, hyper_groups=(3, 8)))
+    new = recipe.network().eval()
+    recipe.warm(new, tiny_model)
+    scales = new.hyper_index(torch.full((1, 1, 1), 30.0)).flatten()
+    assert scales.mean() > 0 and new.hyper_scale.mean(0).diff().max() <= 0, "the widest channels come first"
+    x = torch.from_numpy(photograph(90, 60, 192, 128).copy()).permute(2, 0, 1)[None].float()
+    q = torch.full((1, 1, 1), 30.0)
+    with torch.no_grad():
+        for a, b in zip(old(x, q), new(x, q), strict=True):
+            assert torch.allclose(a, b, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("sides", [(64, 64), (192, 128), (320, 64)])
+def test_files_hold_what_training_saw(sides: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    codec = stirred(Codec(TINY))
+    coder = TileCoder(Runtime(export(codec, {"name": "any"}), threads=1))
+    x = torch.from_numpy(landscape(*sides, 4)).permute(2, 0, 1)[None].float()
+    q = np.full((sides[1] // 64, sides[0] // 64), 45)
+    codec.requires_grad_(False)
+    with torch.no_grad():
+        y = codec.analysis(x)
+        step = torch.full((1, 1, 1), 45.0)
+        gained = y * codec.gain(step)
+        s = codec.symbols(gained, codec.hyper(gained, step[:, None] / 63), step)
+    assert s.z_mean.any() and s.z_hat.any()
+    groups = [(r, i) for first, r, i in coder.residuals(y.numpy(), q) if first < 0]
+    written = np.concatenate([r for r, _ in groups])
+    assert np.sort(written).tolist() == np.sort((s.z_hat - s.z_mean).round().int().flatten().numpy()).tolist()
+    assert np.sort(np.concatenate([i for _, i in groups])).tolist() == s.z_scale.int().flatten().sort()[0].tolist()
+    data = coder.encode(y.numpy(), q)
+    assert np.allclose(coder.decode(data, q), (s.y_hat / codec.gain(step)).numpy(), atol=1e-4)
+
+
+def test_what_is_not_kept_has_no_hyper_latents(grouped: Package) -> None:
+    coder = TileCoder(Runtime(grouped, threads=1))
+    y, q = coder.runtime.analysis(landscape(320, 256, 5)[None]), np.full((4, 5), 40)
+    kept = np.zeros((16, 20), bool)
+    kept[2:7, 9:14] = True
+    coded = sum(len(r) for first, r, _ in coder.residuals(y, q, kept) if first < 0)
+    assert coded == grouped.card["hyper"] * 4, "two by two blocks have a kept latent"
+    back = coder.decode(coder.encode(y, q, kept), q, kept)
+    assert not back[:, :, ~kept].any() and back[:, :, kept].any()
+
+
+@pytest.mark.parametrize(
+    "ends", [[], [8, 8], [3], [3, 9], [0, 8], [-1, 8], [8, 3], "38", [3.0, 8], None, [[3], 8], [True, 8]]
+)
+def test_groups_that_do_not_fit_are_refused(grouped: Package, ends: object) -> None:
+    graphs = {name.removesuffix(".onnx"): d for name, d in grouped.members.items() if name.endswith(".onnx")}
+    card = {**grouped.card, "hyper_groups": ends}
+    made = Package.assemble(card, graphs, grouped.tables, grouped.arrays("prior"))
+    with pytest.raises(WrongModel, match="hyper_groups is"):
+        Package.from_bytes(made.to_bytes(), "made")
+
+
+def test_other_groups_are_another_model(grouped: Package) -> None:
+    graphs = {name.removesuffix(".onnx"): d for name, d in grouped.members.items() if name.endswith(".onnx")}
+    made = [Package.assemble({**grouped.card, "hyper_groups": ends}, graphs, grouped.tables, grouped.arrays("prior"))
+            for ends in ([3, 8], [4, 8])]
+    assert made[0].fingerprint == grouped.fingerprint != made[1].fingerprint
+
+
+def test_the_released_groups_are_worth_their_bytes() -> None:
+    """Against each channel's own table at each step, for the same hyper-latents rounded to whole numbers."""
+    engine = Runtime(released(), threads=1)
+    examples = Path(__file__).parents[1] / "examples"
+    picture = load(next(examples.glob("*.webp")))
+    encoder = Encoder(picture, engine, 0.0, False, lambda share: None)
+    coder, alone = TileCoder(engine), TileCoder(engine)
+    assert coder.hyper_ends, "the released model has groups"
+    alone.hyper_ends = []
+    y, steps = encoder._analyse(0), np.full([-(-side // 64) for side in picture.image.size[::-1]], 24)
+    bits = [sum(engine.tables.bits(r, i) for first, r, i in each.residuals(y, steps) if first < 0)
+            for each in (coder, alone)]
+    assert bits[0] < 0.85 * bits[1]
