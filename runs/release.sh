@@ -2,7 +2,8 @@
 # The released model, from photographs to package, in legs that end inside a time box:
 #   fidelity   rate + lambda(q) MSE at every q          -> OUT/fidelity
 #   decoder    MSE by the synthesis alone, same bytes   -> OUT/decoder
-#   perceptual rate + MSE + VGG distance at every q     -> OUT/perceptual (its lowest step held: train/scale.py)
+#   perceptual rate + MSE + VGG distance at every q     -> OUT/perceptual (its lowest step held: train/scale.py;
+#              then the hyper-latents' prior alone: train/hyper.py)
 #   realism    the dial, from the same bytes            -> OUT/realism (and OUT/NAME.itgm, completed)
 #
 #   runs/release.sh [options] PHOTOS OUT
@@ -96,7 +97,9 @@ export_again() { # RECIPE FOLDER: what was made of last.pt after the training
 settle() { # RECIPE FOLDER [options]: train, steadily and in several runs if that is asked for
   local recipe=$1 folder=$2 run status=0 running=() still=() ends=() box=("${box[@]}")
   shift 2
-  if [[ ! $rehearse && ($runs != 1 || $recipe == *perceptual) ]]; then  # what follows has its part of the box, too
+  if [[ ! $rehearse && $recipe == *perceptual ]]; then  # what follows has its part of the box, too
+    box=(--minutes "$(awk -v m="$minutes" 'BEGIN { print 0.65 * m }')")
+  elif [[ ! $rehearse && $runs != 1 ]]; then
     box=(--minutes "$(awk -v m="$minutes" 'BEGIN { print (m > 8 ? m - 2 : 0.75 * m) }')")
   fi
   set -- "$@" ${steady[@]+"${steady[@]}"}
@@ -146,6 +149,9 @@ fi
 if [[ $leg == perceptual || $leg == all ]]; then
   settle "$name-perceptual" "$out/perceptual" --warm "$(warmed perceptual decoder)"
   "$python" -m intaglio.train.scale "$out/perceptual/last.pt" --data "$photos" ${rehearse:+--crops 4}
+  learning=(--crops 400 --minutes "$(awk -v m="$minutes" 'BEGIN { print m / 8 }')")
+  if [[ $rehearse ]]; then learning=(--crops 17 --minutes 0.1); fi
+  "$python" -m intaglio.train.hyper "$out/perceptual/last.pt" --data "$photos" "${learning[@]}"
   export_again "$name-perceptual" "$out/perceptual"
   in_pieces "$out/perceptual"
   last=$out/perceptual

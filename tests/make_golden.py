@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -82,25 +83,21 @@ def make_model(pack: Path, steps: int) -> None:
     print({name: len(member) for name, member in package.members.items()}, len(data), package.fingerprint.hex())
 
 
-def make_grouped(pack: Path, steps: int) -> None:
+def make_grouped(pack: Path, minutes: float) -> None:
     """Give tiny.itgm groups of hyper-latents, train their prior alone, and write grouped.itgm."""
     import dataclasses
-    import tempfile
 
+    from intaglio.nn.codec import Codec
     from intaglio.package import Package
-    from intaglio.recipes import prior1
+    from intaglio.train import hyper, warm
     from intaglio.train.data import Photographs
     from intaglio.train.export import export
-    from intaglio.train.loop import Options, Trainer
-    from intaglio.train.warm import shape_of
 
-    tiny = GOLDEN / "tiny.itgm"
-    shape = dataclasses.replace(shape_of(Package.read(tiny)), hyper_groups=(3, 8))
-    recipe = dataclasses.replace(prior1.small, shape=shape, crop=256, looks=4, warm_up=steps // 10)
-    with tempfile.TemporaryDirectory() as run:
-        trainer = Trainer(recipe, Photographs(pack), Options(Path(run), steps=steps, seed=1, warm=tiny))
-        trainer.run()
-        network = trainer.averaged()
+    package = Package.read(GOLDEN / "tiny.itgm")
+    network = Codec(dataclasses.replace(warm.shape_of(package), hyper_groups=(3, 8))).eval()
+    network.load_state_dict(warm.grouped(network, warm.state(package)), strict=False)
+    data, end = hyper.samples(network, Photographs(pack), 200), time.monotonic() + 60 * minutes
+    hyper.learn(network, data, lambda: 1 - (end - time.monotonic()) / (60 * minutes))
     card = {"name": "grouped", "purpose": "tests only: tiny.itgm, its hyper-latents coded in groups and phases"}
     (GOLDEN / "grouped.itgm").write_bytes(export(network, card, short_tables()).to_bytes())
 
@@ -170,12 +167,13 @@ def main() -> None:
     p.add_argument("what", choices=["model", "grouped", "files"])
     p.add_argument("--pack", type=Path, default=Path("out/train"))
     p.add_argument("--steps", type=int, default=700)
+    p.add_argument("--minutes", type=float, default=3)
     a = p.parse_args()
     GOLDEN.mkdir(exist_ok=True)
     if a.what == "model":
         make_model(a.pack, a.steps)
     elif a.what == "grouped":
-        make_grouped(a.pack, a.steps)
+        make_grouped(a.pack, a.minutes)
     else:
         make_files()
 

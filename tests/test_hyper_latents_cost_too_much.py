@@ -5,21 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_recipe
 import torch
 from golden_pictures import landscape, photograph
+from PIL import Image
 from tiny_recipe import TINY
 
+from intaglio import recipes
 from intaglio.encoder import Encoder
-from intaglio.errors import WrongModel
+from intaglio.errors import BadInput, WrongModel
 from intaglio.latents import TileCoder
 from intaglio.nn.codec import Codec, gaussian_bits
 from intaglio.nn.hyper_prior import HyperPrior, phases
 from intaglio.package import Package, released
 from intaglio.pictures import load
-from intaglio.recipes import prior1
+from intaglio.recipes import intaglio1
 from intaglio.runtime import Runtime
-from intaglio.train import warm
+from intaglio.train import checkpoint, hyper, warm
 from intaglio.train.export import export
+from intaglio.train.packs import pack
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -87,18 +91,62 @@ def test_smooth_hyper_latents_become_cheaper() -> None:
         assert torch.stack([bits() for _ in range(8)]).mean() < 0.75 * start
 
 
-def test_a_model_that_had_none_decodes_as_before_until_they_learn(tiny_model: Path) -> None:
+def test_a_model_that_had_none_is_the_same_codec_until_they_learn(tiny_model: Path) -> None:
     old = warm.codec(Package.read(tiny_model)).eval()
-    recipe = dataclasses.replace(prior1.small, shape=dataclasses.replace(old.shape, hyper_groups=(3, 8)))
-    new = recipe.network().eval()
-    recipe.warm(new, tiny_model)
-    scales = new.hyper_index(torch.full((1, 1, 1), 30.0)).flatten()
-    assert scales.mean() > 0 and new.hyper_scale.mean(0).diff().max() <= 0, "the widest channels come first"
+    new = dataclasses.replace(intaglio1.small, shape=dataclasses.replace(old.shape, hyper_groups=(3, 8)))
+    network = new.network().eval()
+    new.warm(network, tiny_model)
+    assert network.hyper_scale.mean(0).diff().max() <= 0, "the widest channels come first"
     x = torch.from_numpy(photograph(90, 60, 192, 128).copy()).permute(2, 0, 1)[None].float()
     q = torch.full((1, 1, 1), 30.0)
     with torch.no_grad():
-        for a, b in zip(old(x, q), new(x, q), strict=True):
+        for a, b in zip(old(x, q), network(x, q), strict=True):
             assert torch.allclose(a, b, rtol=1e-5, atol=1e-3)
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run's checkpoint, of a network that had no groups, and beside it `pack`, of a smooth picture."""
+    recipe = tiny_recipe.Tiny()
+    monkeypatch.setattr(hyper, "named", lambda name: recipe if name == "tiny" else recipes.recipe(name))
+    (tmp_path / "photographs").mkdir()
+    Image.fromarray(landscape(300, 300, 5)).save(tmp_path / "photographs" / "landscape.png")
+    pack(tmp_path / "photographs", tmp_path / "pack")
+    torch.manual_seed(0)
+    network = Codec(dataclasses.replace(TINY, hyper_groups=()))
+    network.requires_grad_(False).log_gain += 2
+    network.hyper.out.weight *= 20  # an untrained network has few hyper-latents that do not round to 0
+    network.hyper_scale += torch.linspace(0, 0.5, 8)
+    weights = network.state_dict()
+    training = {"steps": 3, "pixels": 9, "stages": [{"recipe": "tiny", "steps": 3, "pixels": 9}]}
+    checkpoint.save(tmp_path / "last.pt", {"recipe": "tiny", "numbers": {}, "network": weights, "ema": {**weights},
+                                           "step": 3, "pixels": 9, "training": training, "before": {}})
+    return tmp_path / "last.pt"
+
+
+def test_groups_are_learnt_for_a_checkpoint_and_its_card_says_so(start: Path) -> None:
+    old = checkpoint.load(start)["ema"]
+    before, after = hyper.learn_checkpoint(start, start.parent / "pack", 0.1, hyper.HELD + 4)
+    assert after < 0.97 * before
+    state = checkpoint.load(start)
+    network = tiny_recipe.Tiny().network()
+    for key in ("network", "ema"):
+        assert checkpoint.fill(network, state[key], start) == []
+        assert any(state[key][name].any() for name in state[key] if name.endswith("groups.0.mean.weight"))
+        for name in ("analysis.down.weight", "log_gain", "prior.steps.0.mean.weight"):
+            assert name not in old or torch.equal(state[key][name], old[name]), "the rest of the codec stays"
+    assert state["training"]["stages"][-1]["recipe"] == "intaglio.train.hyper"
+    assert state["before"]["stages"] == state["training"]["stages"][-1:]
+
+
+def test_what_has_no_groups_is_refused(start: Path) -> None:
+    state = checkpoint.load(start)
+    checkpoint.save(start, state | {"recipe": "compressgan"})
+    with pytest.raises(BadInput, match="static prior"):
+        hyper.learn_checkpoint(start, start.parent / "pack", 1, 20)
+    for minutes, crops in ((0, 20), (float("nan"), 20), (1, hyper.HELD)):
+        with pytest.raises(BadInput, match="give a time"):
+            hyper.learn_checkpoint(start, start.parent / "pack", minutes, crops)
 
 
 @pytest.mark.parametrize("sides", [(64, 64), (192, 128), (320, 64)])

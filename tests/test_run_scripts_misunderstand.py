@@ -44,21 +44,22 @@ def script(tmp_path):
 def test_the_legs_in_their_order(script, tmp_path):
     done, calls = script("release.sh", "--minutes", "3", "--size", "full", "PHOTOS", tmp_path / "o", "--", "--compile")
     assert done.returncode == 0, done.stderr
-    assert calls[:7] == [
+    assert calls[:8] == [
         f"-m intaglio.train.packs PHOTOS {tmp_path}/o",
         f"train intaglio1 --data PACK --out {tmp_path}/o/fidelity --minutes 3 --compile",
         f"train intaglio1-decoder --data PACK --out {tmp_path}/o/decoder --minutes 3"
         f" --warm {tmp_path}/o/fidelity/last.pt --compile",
-        f"train intaglio1-perceptual --data PACK --out {tmp_path}/o/perceptual --minutes 2.25"
+        f"train intaglio1-perceptual --data PACK --out {tmp_path}/o/perceptual --minutes 1.95"
         f" --warm {tmp_path}/o/decoder/last.pt --compile",
         f"-m intaglio.train.scale {tmp_path}/o/perceptual/last.pt --data PACK",
+        f"-m intaglio.train.hyper {tmp_path}/o/perceptual/last.pt --data PACK --crops 400 --minutes 0.375",
         f"-m intaglio export {tmp_path}/o/perceptual/last.pt --data PACK"
         f" -o {tmp_path}/o/perceptual/intaglio1-perceptual.itgm",
         f"train intaglio1-realism --data PACK --out {tmp_path}/o/realism --minutes 3"
         f" --warm {tmp_path}/o/perceptual/last.pt --compile",
     ]
-    assert calls[7].startswith(f"-m intaglio.train.release {tmp_path}/o/intaglio1.itgm --note")
-    assert done.stdout.splitlines()[-1] == f"{tmp_path}/o/intaglio1.itgm" and len(calls) == 8
+    assert calls[8].startswith(f"-m intaglio.train.release {tmp_path}/o/intaglio1.itgm --note")
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/o/intaglio1.itgm" and len(calls) == 9
 
 
 def test_one_leg_from_a_warm_start_cut_into_pieces(script, tmp_path):
