@@ -2,10 +2,11 @@
 
     python -m intaglio.train.hyper CHECKPOINT --data PHOTOS --minutes 10
 
-Within the whole codec it learns from a few hyper-latents a step, beside networks that take a thousand times its work.
-Here photographs are analysed once, coded at several steps q (half of them with the offsets that files have for the
-eye's sake), and what they give is kept; then nothing but groups and phases (`nn/hyper_prior.py`) is run. A model that
-had a static prior gets its groups so. The checkpoint is changed in place, after the last stage that trains the encoder.
+Within the whole codec it learns from a few hyper-latents a step, beside networks that take a thousand times its work,
+and as 8-bit integers, which learn badly from their start. Here photographs are analysed once, coded at several steps q
+(half of them with the offsets that files have for the eye's sake), and what they give is kept; then nothing but groups
+and phases (`nn/hyper_prior.py`) is run, in real numbers (`poured.py`). A model that had a static prior gets its groups
+so. The checkpoint is changed in place, after the last stage that trains the encoder.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import adapt
 from ..errors import BadInput, IntaglioError
 from ..nn.codec import STEPS, Codec, gaussian_bits
+from ..nn.hyper_prior import Group
 from ..recipes import recipe as named
 from ..tiles import Layout
 from ..told import ended
@@ -33,6 +35,7 @@ from .data import Photographs
 from .draws import Draws
 from .numbers import kept
 from .packs import prepare
+from .poured import RealGroup
 from .release import ADAPTIVE
 
 SIDE = 640  # of a crop, in pixels, where photographs are that large
@@ -75,25 +78,43 @@ def bits(codec: Codec, z: Tensor, q: Tensor) -> Tensor:
 
 
 def learn(codec: Codec, data: Samples, share: Callable[[], float], seed: int = 0) -> int:
-    """Train `codec.prior.hyper`, in place, until `share` of the time gives 1, at a rate that falls as a cosine; returns
-    the steps."""
-    assert codec.prior.hyper is not None
-    optimiser = torch.optim.Adam(codec.prior.hyper.parameters(), RATE)
+    """Train `codec.prior.hyper` anew, in place, until `share` of the time gives 1, at a rate that falls as a cosine: in
+    real numbers, which are poured into its integers at the end. Returns the steps."""
+    prior = codec.prior.hyper
+    assert prior is not None
+    torch.manual_seed(seed)
     generator, steps = torch.Generator().manual_seed(seed), 0
-    side = min(WINDOW, *data[0][1].shape)
+    integers = prior.groups
+    real = [RealGroup(group) for group in integers if isinstance(group, Group)]
+    prior.groups = nn.ModuleList(real)
+    optimiser = torch.optim.Adam(prior.groups.parameters(), RATE)
     while (done := share()) < 1:
         optimiser.param_groups[0]["lr"] = RATE * min(1.0, (steps + 1) / 50) * 0.5 * (1 + math.cos(math.pi * done))
-        windows = []
-        for at, *corner in torch.rand(BATCH, 3, generator=generator).tolist():
-            z, q = data[int(at * len(data))]
-            top, left = (int(u * (n - side + 1)) for u, n in zip(corner, q.shape, strict=True))
-            windows.append((z[:, top : top + side, left : left + side], q[top : top + side, left : left + side]))
-        z, q = (torch.stack(parts) for parts in zip(*windows, strict=True))
         optimiser.zero_grad()
-        bits(codec, z, q).backward()
+        bits(codec, *_windows(data, generator)).backward()
         optimiser.step()
         steps += 1
+    for group in real:
+        group.seen = []
+    with torch.no_grad():
+        for _ in range(8):
+            bits(codec, *_windows(data, generator))
+    for group, integer in zip(real, integers, strict=True):
+        assert isinstance(integer, Group)
+        group.pour(integer)
+    prior.groups = integers
     return steps
+
+
+def _windows(data: Samples, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    side = min(WINDOW, *data[0][1].shape)
+    windows = []
+    for at, *corner in torch.rand(BATCH, 3, generator=generator).tolist():
+        z, q = data[int(at * len(data))]
+        top, left = (int(u * (n - side + 1)) for u, n in zip(corner, q.shape, strict=True))
+        windows.append((z[:, top : top + side, left : left + side], q[top : top + side, left : left + side]))
+    z, q = (torch.stack(parts) for parts in zip(*windows, strict=True))
+    return z, q
 
 
 def learn_checkpoint(path: Path, data: Path, minutes: float, crops: int, seed: int = 0) -> tuple[float, float]:
