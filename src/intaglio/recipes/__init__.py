@@ -19,8 +19,6 @@ NAMES = {
     "intaglio1-decoder": ("intaglio1", "full_decoder"),
     "intaglio1-small-perceptual": ("perceptual1", "small"),
     "intaglio1-perceptual": ("perceptual1", "full"),
-    "intaglio1-small-prior": ("prior1", "small"),
-    "intaglio1-prior": ("prior1", "full"),
     "intaglio1-small-realism": ("realism1", "small"),
     "intaglio1-realism": ("realism1", "full"),
     "autoencoder": ("autoencoder", "recipe"),
