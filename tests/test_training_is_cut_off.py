@@ -61,6 +61,16 @@ def own_handler():
     signal.signal(signal.SIGTERM, before)
 
 
+def test_a_run_of_a_network_that_has_grown_since_is_refused(data, tmp_path):
+    Trainer(Tiny(), data, Options(tmp_path, steps=1)).run()
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    for key in ("network", "ema"):
+        state[key] = {name: value for name, value in state[key].items() if not name.startswith("prior.hyper.")}
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(BadInput, match="start with --warm"):
+        Trainer(Tiny(), data, Options(tmp_path, steps=2, resume=True))
+
+
 @pytest.mark.parametrize(("number", "leaves"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_run_that_is_told_to_stop_goes_on_exactly(data, whole, tmp_path, own_handler, capsys, number, leaves):
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]

@@ -267,7 +267,9 @@ class Trainer:
         if state["recipe"] != self.recipe.name or state["seed"] != self.options.seed:
             was = f"{state['recipe']} with seed {state['seed']}"
             raise BadInput(f"{source}: is a run of {was}; resume it as that, or start again with --warm {source}")
-        checkpoint.fill(self.network, state["network"], source)
+        if checkpoint.fill(self.network, state["network"], source):
+            raise BadInput(f"{source}: is a run of a smaller network, before {self.recipe.name} grew; start with "
+                           f"--warm {source}")
         self.ema = {k: v.to(self.device) for k, v in state["ema"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         for name, opponent in self.opponents.items():
