@@ -1,6 +1,8 @@
 """Hazard: hyper-latents, a small smooth picture, are coded as if each stood alone, or as what comes later tells."""
 
 import dataclasses
+import itertools
+import types
 from pathlib import Path
 
 import numpy as np
@@ -122,9 +124,11 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "last.pt"
 
 
-def test_groups_are_learnt_for_a_checkpoint_and_its_card_says_so(start: Path) -> None:
+def test_groups_are_learnt_for_a_checkpoint_and_its_card_says_so(start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = checkpoint.load(start)["ema"]
-    before, after = hyper.learn_checkpoint(start, start.parent / "pack", 0.1, hyper.HELD + 4)
+    clock = types.SimpleNamespace(monotonic=itertools.count().__next__)  # a second a step, however slow it is
+    monkeypatch.setattr(hyper, "time", clock)
+    before, after = hyper.learn_checkpoint(start, start.parent / "pack", 1, hyper.HELD + 4)
     assert after < 0.97 * before
     state = checkpoint.load(start)
     network = tiny_recipe.Tiny().network()
@@ -133,7 +137,8 @@ def test_groups_are_learnt_for_a_checkpoint_and_its_card_says_so(start: Path) ->
         assert any(state[key][name].any() for name in state[key] if name.endswith("groups.0.mean.weight"))
         for name in ("analysis.down.weight", "log_gain", "prior.steps.0.mean.weight"):
             assert name not in old or torch.equal(state[key][name], old[name]), "the rest of the codec stays"
-    assert state["training"]["stages"][-1]["recipe"] == "intaglio.train.hyper"
+    said = state["training"]["stages"][-1]
+    assert said["recipe"] == "intaglio.train.hyper" and said["steps"] == 59
     assert state["before"]["stages"] == state["training"]["stages"][-1:]
 
 
