@@ -17,11 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..entropy import gaussian_tables
-from ..latents import RD_LEVELS, rounding_thresholds
+from ..latents import RD_LEVELS, SCALES, rounding_thresholds
 from .hyper_prior import HyperPrior
 from .quantised import IntBlock, IntConv, floor_clamp, signed8, unsigned8
 
-SCALES = 64
 SIGMA_MIN, SIGMA_MAX = 0.11, 512.0
 MEAN_UNIT = 16
 MAX_MEAN = 2**20  # in sixteenths: 2^16 steps, far beyond any latent of a picture
