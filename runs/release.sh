@@ -3,7 +3,7 @@
 #   fidelity   rate + lambda(q) MSE at every q          -> OUT/fidelity
 #   decoder    MSE by the synthesis alone, same bytes   -> OUT/decoder
 #   perceptual rate + MSE + VGG distance at every q     -> OUT/perceptual (its lowest step held: train/scale.py;
-#              then the hyper-latents' prior alone: train/hyper.py)
+#              then the priors alone: train/priors.py)
 #   realism    the dial, from the same bytes            -> OUT/realism (and OUT/NAME.itgm, completed)
 #
 #   runs/release.sh [options] PHOTOS OUT
@@ -151,7 +151,7 @@ if [[ $leg == perceptual || $leg == all ]]; then
   "$python" -m intaglio.train.scale "$out/perceptual/last.pt" --data "$photos" ${rehearse:+--crops 4}
   learning=(--crops 400 --minutes "$(awk -v m="$minutes" 'BEGIN { print m / 8 }')")
   if [[ $rehearse ]]; then learning=(--crops 17 --minutes 0.1); fi
-  "$python" -m intaglio.train.hyper "$out/perceptual/last.pt" --data "$photos" "${learning[@]}"
+  "$python" -m intaglio.train.priors "$out/perceptual/last.pt" --data "$photos" "${learning[@]}"
   export_again "$name-perceptual" "$out/perceptual"
   in_pieces "$out/perceptual"
   last=$out/perceptual

@@ -90,12 +90,15 @@ def sources() -> dict[str, tuple[Image.Image, dict]]:
         "static": (Image.fromarray(static(130, 66, 9)), {"quality": 100}),
         "grouped": (Image.fromarray(photograph(40, 70, 330, 270)), {"quality": 40}),
         "grouped_gain": (Image.fromarray(landscape(310, 256, 8)), {"quality": 60, "roi": mask}),
+        "wide": (Image.fromarray(photograph(10, 30, 270, 330)), {"quality": 45}),
+        "wide_gain": (Image.fromarray(landscape(320, 250, 8)), {"quality": 55, "roi": mask}),
+        "wide_static": (Image.fromarray(static(66, 130, 9)), {"quality": 100}),
     }
 
 
 def model_of(name: str) -> str:
     """The golden model that a golden file is of."""
-    return "grouped" if name.startswith("grouped") else "tiny"
+    return next((model for model in ("grouped", "wide") if name.startswith(model)), "tiny")
 
 
 def error(image: Image.Image, other: Image.Image) -> float:

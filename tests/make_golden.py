@@ -1,11 +1,12 @@
 """Makes tests/golden: the tiny frozen model, files written with it, and the checksums of their residuals.
 
     python tests/make_golden.py model --pack out/train    # trains tiny.itgm on a pack of intaglio.train.data
-    python tests/make_golden.py grouped --pack out/train  # the same with groups of hyper-latents: grouped.itgm
+    python tests/make_golden.py wide                      # wide.itgm, of grouped.itgm's weights
     python tests/make_golden.py files                     # writes the *.itg that are not there, and golden.json
 
 Run it only when the format's version changes. Until then what lies in tests/golden must decode to the recorded
-checksums for ever: a run that changes them hides the break that they are there to show.
+checksums for ever: a run that changes them hides the break that they are there to show. tiny.itgm has a static prior of
+hyper-latents, and grouped.itgm, tiny.itgm with groups of them, activations of eight bits: neither can be made again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -83,23 +83,24 @@ def make_model(pack: Path, steps: int) -> None:
     print({name: len(member) for name, member in package.members.items()}, len(data), package.fingerprint.hex())
 
 
-def make_grouped(pack: Path, minutes: float) -> None:
-    """Give tiny.itgm groups of hyper-latents, train their prior alone, and write grouped.itgm."""
-    import dataclasses
-
+def make_wide() -> None:
+    """Write wide.itgm: grouped.itgm, the activations of its prior of as many bits as are trained with now."""
     from intaglio.nn.codec import Codec
+    from intaglio.nn.quantised import BITS
     from intaglio.package import Package
-    from intaglio.train import hyper, warm
-    from intaglio.train.data import Photographs
-    from intaglio.train.export import export
+    from intaglio.train import warm
+    from intaglio.train.export import halves, integers
+    from intaglio.train.prior_graphs import compiled
 
-    package = Package.read(GOLDEN / "tiny.itgm")
-    network = Codec(dataclasses.replace(warm.shape_of(package), hyper_groups=(3, 8))).eval()
-    network.load_state_dict(warm.grouped(network, warm.state(package)), strict=False)
-    data, end = hyper.samples(network, Photographs(pack), 200), time.monotonic() + 60 * minutes
-    hyper.learn(network, data, lambda: 1 - (end - time.monotonic()) / (60 * minutes))
-    card = {"name": "grouped", "purpose": "tests only: tiny.itgm, its hyper-latents coded in groups and phases"}
-    (GOLDEN / "grouped.itgm").write_bytes(export(network, card, short_tables()).to_bytes())
+    package = Package.read(GOLDEN / "grouped.itgm")
+    prior = Codec(warm.shape_of(package)).prior
+    prior.load_state_dict(warm.prior_state(package, prior))
+    graphs = {name.removesuffix(".onnx"): d for name, d in package.members.items() if name.endswith(".onnx")}
+    graphs |= {name: halves(model) for name, model in compiled(prior).items()}
+    card = {**package.card, "name": "wide", "activations": BITS,
+            "purpose": f"tests only: grouped.itgm, its prior's activations of {BITS} bits"}
+    made = Package.assemble(card, graphs, package.tables, integers(prior))
+    (GOLDEN / "wide.itgm").write_bytes(made.to_bytes())
 
 
 def limits(package: Any) -> bytes:
@@ -144,7 +145,7 @@ def make_files() -> None:
     import intaglio
     from intaglio.package import Package
 
-    packages = {name: Package.read(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped")}
+    packages = {name: Package.read(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped", "wide")}
     path = GOLDEN / "golden.json"
     records = json.loads(path.read_text()) if path.exists() else {}
     pictures = {name: made for name, made in golden_pictures.sources().items() if name not in records}
@@ -164,16 +165,15 @@ def make_files() -> None:
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=["model", "grouped", "files"])
+    p.add_argument("what", choices=["model", "wide", "files"])
     p.add_argument("--pack", type=Path, default=Path("out/train"))
     p.add_argument("--steps", type=int, default=700)
-    p.add_argument("--minutes", type=float, default=3)
     a = p.parse_args()
     GOLDEN.mkdir(exist_ok=True)
     if a.what == "model":
         make_model(a.pack, a.steps)
-    elif a.what == "grouped":
-        make_grouped(a.pack, a.minutes)
+    elif a.what == "wide":
+        make_wide()
     else:
         make_files()
 

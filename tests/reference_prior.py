@@ -15,7 +15,6 @@ import numpy as np
 import reference_ans
 import reference_file
 
-UNSIGNED8, SIGNED8 = (0, 255), (-128, 127)
 MAX_MEAN = 2**20
 SCALES = 64
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
@@ -38,6 +37,8 @@ class Model:
         self.steps: int = card["steps"]
         self.hyper_index = tables["hyper_index"]
         self.hyper_groups: list[int] = card.get("hyper_groups", [])
+        bits = card.get("activations", 8)
+        self.unsigned, self.signed = (0, 2**bits - 1), (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         ends = np.cumsum(tables["sizes"].astype(np.int64))
         self.counts = [part.tolist() for part in np.split(tables["counts"].astype(np.int64), ends[:-1])]
 
@@ -74,10 +75,10 @@ def layer(model: Model, name: str, a: np.ndarray, low: int, high: int, trunk: np
 
 
 def block(model: Model, name: str, x: np.ndarray) -> np.ndarray:
-    """Residual block on 0..255."""
-    h = layer(model, f"{name}.spatial", x, *SIGNED8)
-    h = layer(model, f"{name}.expand", h, *UNSIGNED8)
-    return layer(model, f"{name}.project", h, *UNSIGNED8, trunk=x)
+    """Residual block on unsigned values."""
+    h = layer(model, f"{name}.spatial", x, *model.signed)
+    h = layer(model, f"{name}.expand", h, *model.unsigned)
+    return layer(model, f"{name}.project", h, *model.unsigned, trunk=x)
 
 
 def pixel_shuffle(x: np.ndarray, r: int) -> np.ndarray:
@@ -87,23 +88,23 @@ def pixel_shuffle(x: np.ndarray, r: int) -> np.ndarray:
 
 
 def features(model: Model, z16: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Hyper-latents in sixteenths (N, h/4, w/4), of any size, and q (h/4, w/4) in 0..63 to features (width, h, w) in
-    0..255."""
+    """Hyper-latents in sixteenths (N, h/4, w/4), of any size, and q (h/4, w/4) in 0..63 to features (width, h, w),
+    unsigned."""
     condition = 2 * q.astype(np.int64) - (model.steps - 1)
     enter = np.concatenate([np.clip(z16.astype(np.int64), -2048, 2032), 16 * condition[None]])
     s, shift = sums(model, "start.enter", enter), model.arrays["start.enter.shift"]
     s += 15 * model.arrays["start.enter.bias"][:, None, None]  # everything in sixteenths
     assert model.hyper_groups == [] or np.abs(s).max() + 2**13 < 2**24, "a sum that float32 might not hold"
-    x = block(model, "start.block", requantise(s, shift + 4, *UNSIGNED8))
-    x = pixel_shuffle(layer(model, "start.rise", x, *UNSIGNED8), 4)
+    x = block(model, "start.block", requantise(s, shift + 4, *model.unsigned))
+    x = pixel_shuffle(layer(model, "start.rise", x, *model.unsigned), 4)
     return block(model, "start.after", x)
 
 
 def context(model: Model, y16: np.ndarray) -> np.ndarray:
-    """Decoded latents in sixteenths (seen, h, w), zero where undecoded, to 8-bit integers (seen + low, h, w)."""
+    """Decoded latents in sixteenths (seen, h, w), zero where undecoded, to signed integers (seen + low, h, w)."""
     low = model.passes[0][1]
-    fine = np.clip((y16 + 1) >> 1, *SIGNED8)
-    coarse = np.clip((y16[:low] + 64) >> 7, *SIGNED8)
+    fine = np.clip((y16 + 1) >> 1, *model.signed)
+    coarse = np.clip((y16[:low] + 64) >> 7, *model.signed)
     return np.concatenate([fine, coarse])
 
 
@@ -111,7 +112,7 @@ def run_pass(model: Model, k: int, x: np.ndarray, y16: np.ndarray | None) -> tup
     """Pass k: features (width, h, w) and what it sees to (mean in sixteenths, scale index), each (channels, h, w)."""
     name = f"steps.{k}"
     if y16 is not None:
-        x = layer(model, f"{name}.enter", context(model, y16), *UNSIGNED8, trunk=x)
+        x = layer(model, f"{name}.enter", context(model, y16), *model.unsigned, trunk=x)
     n = 0
     while f"{name}.blocks.{n}.spatial.weight" in model.arrays:
         x = block(model, f"{name}.blocks.{n}", x)
@@ -126,9 +127,9 @@ def hyper_group(
     """Group k: decoded hyper-latents in sixteenths (N, h/4, w/4), q, and where the group is decoded (0 or 1), both
     (h/4, w/4), to (mean in sixteenths, offset of the scale index), each (channels, h/4, w/4)."""
     name = f"hyper.groups.{k}"
-    seen = np.clip((z16 + 2) >> 2, *SIGNED8)
+    seen = np.clip((z16 + 2) >> 2, *model.signed)
     condition = 2 * q.astype(np.int64) - (model.steps - 1)
-    x = layer(model, f"{name}.enter", np.concatenate([seen, condition[None], DONE * done[None]]), *UNSIGNED8)
+    x = layer(model, f"{name}.enter", np.concatenate([seen, condition[None], DONE * done[None]]), *model.unsigned)
     n = 0
     while f"{name}.blocks.{n}.spatial.weight" in model.arrays:
         x = block(model, f"{name}.blocks.{n}", x)

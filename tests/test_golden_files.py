@@ -26,7 +26,7 @@ exactness = importlib.import_module("exactness")
 
 @pytest.fixture(scope="module")
 def models():
-    return {name: Package.read(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped")}
+    return {name: Package.read(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped", "wide")}
 
 
 def golden(name):
@@ -47,8 +47,9 @@ def test_residuals_and_latents_by_onnxruntime(models, name, threads):
     check(exactness.decode(runtime, golden(name)), RECORDS[name]["tiles"], name)
 
 
-@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("name", [name for name in RECORDS if model_of(name) == "wide"])
 def test_residuals_and_latents_by_torch(models, name):
+    """Its layers have ten bits; older models', of eight, are run by onnxruntime and the second decoder."""
     runtime = exactness.TorchRuntime(models[model_of(name)], threads=2)
     check(exactness.decode(runtime, golden(name)), RECORDS[name]["tiles"], name)
 

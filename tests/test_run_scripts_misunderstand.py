@@ -52,7 +52,7 @@ def test_the_legs_in_their_order(script, tmp_path):
         f"train intaglio1-perceptual --data PACK --out {tmp_path}/o/perceptual --minutes 1.95"
         f" --warm {tmp_path}/o/decoder/last.pt --compile",
         f"-m intaglio.train.scale {tmp_path}/o/perceptual/last.pt --data PACK",
-        f"-m intaglio.train.hyper {tmp_path}/o/perceptual/last.pt --data PACK --crops 400 --minutes 0.375",
+        f"-m intaglio.train.priors {tmp_path}/o/perceptual/last.pt --data PACK --crops 400 --minutes 0.375",
         f"-m intaglio export {tmp_path}/o/perceptual/last.pt --data PACK"
         f" -o {tmp_path}/o/perceptual/intaglio1-perceptual.itgm",
         f"train intaglio1-realism --data PACK --out {tmp_path}/o/realism --minutes 3"

@@ -26,7 +26,7 @@ def crc(values):
 
 @pytest.fixture(scope="module")
 def models():
-    return {name: reference_prior.Model(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped")}
+    return {name: reference_prior.Model(GOLDEN / f"{name}.itgm") for name in ("tiny", "grouped", "wide")}
 
 
 @pytest.mark.parametrize("name", RECORDS)

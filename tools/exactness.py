@@ -105,16 +105,23 @@ class TorchRuntime(Runtime):
             return mean.cpu().numpy(), index.to(torch.uint8).cpu().numpy()
 
 
+def in_torch(package: Package) -> bool:
+    """Whether torch's layers have as many bits as the package's."""
+    from intaglio.nn.quantised import BITS
+
+    return package.card.get("activations", 8) == BITS
+
+
 def torch_prior(package: Package) -> Any:
     """The prior of a package in torch, its convolutions holding the exact dyadic weights."""
-    import torch
     from torch import nn
 
     from intaglio.nn.prior import Pass, Prior
-    from intaglio.nn.quantised import UNIT
     from intaglio.train.export import fixed, integers
+    from intaglio.train.warm import prior_state
 
     card, arrays = package.card, package.arrays("prior")
+    assert in_torch(package)
     width, low = len(arrays["start.enter.weight"]), card["passes"][0][1]
     blocks = len([name for name in arrays if name.startswith("steps.0.blocks.") and name.endswith(".spatial.weight")])
     groups = tuple(card.get("hyper_groups", ()))
@@ -123,13 +130,7 @@ def torch_prior(package: Package) -> Any:
         Pass(width, n + low if n else 0, end - first, blocks)
         for n, (first, end, _) in zip(card["seen"], card["passes"], strict=True)
     )
-    state = {}
-    for key, values in arrays.items():
-        layer, kind = key.rsplit(".", 1)
-        if kind != "shift":
-            factor = np.exp2(-arrays[f"{layer}.shift"].astype(np.float32)).reshape(-1, *[1] * (values.ndim - 1))
-            state[key] = torch.from_numpy(values.astype(np.float32) * factor / (UNIT if kind == "bias" else 1))
-    prior.load_state_dict(state)
+    prior.load_state_dict(prior_state(package, prior))
     again = integers(prior)
     assert all(np.array_equal(again[key], values) for key, values in arrays.items()), "the integers did not survive"
     return fixed(prior)
@@ -215,8 +216,8 @@ def run(engine: dict, package: Path, files: list[Path], environment: dict, launc
     return json.loads(child.stdout.splitlines()[-1])
 
 
-def ways(threads: int) -> list[tuple[str, dict, dict]]:
-    """(name, engine, environment) of everything that runs on this machine's own processor."""
+def ways(threads: int, package: Package) -> list[tuple[str, dict, dict]]:
+    """(name, engine, environment) of everything that runs this package on this machine's own processor."""
     levels = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL")
     counts = (1, threads)
     result: list[tuple[str, dict, dict]] = [
@@ -229,6 +230,9 @@ def ways(threads: int) -> list[tuple[str, dict, dict]]:
     result.append(("NumPy int64 reference", {"kind": "reference"}, {}))
     if importlib.util.find_spec("torch") is None:
         print("torch is not installed: its runs are left out.")
+        return result
+    if not in_torch(package):
+        print("torch has no layers for activations of so many bits: its runs are left out.")
         return result
     for n in counts:
         for onednn in (True, False):
@@ -327,7 +331,7 @@ def main() -> int:
             return 1
         print(f"model {package.name} {package.fingerprint.hex()}, encoded here with {here['simd']}")
         print(f"{'decoded by':44s} files differ       time  instructions (as NumPy sees them)")
-        table([(*way, []) for way in ways(a.threads)], files, here["files"])
+        table([(*way, []) for way in ways(a.threads, package)], files, here["files"])
         emulator = shutil.which("qemu-x86_64")
         if emulator is None or not a.qemu_crop:
             print("qemu-x86_64 is not installed, or --qemu-crop is 0: no older processor is emulated.")

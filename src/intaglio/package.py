@@ -217,6 +217,8 @@ def _check(card: Mapping, tables: Mapping[str, np.ndarray]) -> None:
         sound = isinstance(ends, list) and 1 <= len(ends) <= 64 and all(whole(e, 1, n) for e in ends)
         need(sound and ends == sorted(set(ends)) and ends[-1] == n and tables["sizes"].size >= 64,
              f"hyper_groups is {ends!r}, not rising ends of groups of {n} channels")
+    if "activations" in card:
+        need(whole(card["activations"], 8, 11), f"activations is {card['activations']!r}, not 8 to 11 bits")
     if "labels" in card:
         names = card["labels"]
         need(isinstance(names, list) and 1 <= len(names) <= 256 and all(isinstance(n, str) for n in names),
@@ -246,10 +248,7 @@ def _check_refinement(card: Mapping) -> None:
 def _fingerprint(card: Mapping, hashes: Mapping[str, str]) -> bytes:
     named = {name: hashes[name] for name in DECODER}
     numbers = {"halo": card["halo"]["synthesis"], **{key: card[key] for key in DECODING}}
-    if "hyper_groups" in card:
-        numbers["hyper_groups"] = card["hyper_groups"]
-    if "levels" in card:
-        numbers["levels"] = card["levels"]
+    numbers |= {key: card[key] for key in ("activations", "hyper_groups", "levels") if key in card}
     if REFINEMENT in hashes:
         named[REFINEMENT] = hashes[REFINEMENT]
         numbers["refinement"] = card["refinement"]["percent"]

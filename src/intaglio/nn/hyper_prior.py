@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..latents import DONE, PHASES, SCALES
-from .quantised import IntBlock, IntConv, floor_clamp, signed8, unsigned8
+from .quantised import OUTSIDE, SIGNED, IntBlock, IntConv, floor_clamp, unsigned
 
 MAX_MEAN = 2047  # in sixteenths
 MAX_OFFSET = 63
@@ -32,8 +32,8 @@ def phases(h: int, w: int) -> Iterator[Tensor]:
 
 
 def context(z16: Tensor, q: Tensor, done: Tensor) -> Tensor:
-    """What a group sees, as 8-bit integers: decoded hyper-latents in quarters, 2q - 63, its own decoded places."""
-    return torch.cat([signed8(z16 / 4 + 0.5), q, done], 1)
+    """What a group sees, as integers: decoded hyper-latents in quarters, 2q - 63, its own decoded places."""
+    return torch.cat([floor_clamp(z16 / 4 + 0.5, *SIGNED), q, done], 1)
 
 
 class Group(nn.Module):
@@ -41,13 +41,13 @@ class Group(nn.Module):
 
     def __init__(self, hyper: int, width: int, channels: int, blocks: int):
         super().__init__()
-        self.enter = IntConv(hyper + 2, width)
+        self.enter = IntConv(hyper + 2, width, takes=OUTSIDE)
         self.blocks = nn.Sequential(*[IntBlock(width) for _ in range(blocks)])
-        self.mean = IntConv(width, channels, scale=0.0)
-        self.scale = IntConv(width, channels, scale=0.0)
+        self.mean = IntConv(width, channels, scale=0.0, gives=OUTSIDE)
+        self.scale = IntConv(width, channels, scale=0.0, gives=OUTSIDE)
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.blocks(unsigned8(self.enter(seen)))
+        h = self.blocks(unsigned(self.enter(seen)))
         mean = floor_clamp(self.mean(h), -MAX_MEAN, MAX_MEAN)
         return mean, floor_clamp(self.scale(h), -MAX_OFFSET, MAX_OFFSET)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..entropy import gaussian_tables
 from ..latents import RD_LEVELS, SCALES, rounding_thresholds
 from .hyper_prior import HyperPrior
-from .quantised import IntBlock, IntConv, floor_clamp, signed8, unsigned8
+from .quantised import OUTSIDE, SIGNED, IntBlock, IntConv, floor_clamp, unsigned
 
 SIGMA_MIN, SIGMA_MAX = 0.11, 512.0
 MEAN_UNIT = 16
@@ -37,13 +37,13 @@ def schedule(latents: int, low: int) -> list[tuple[int, int, int]]:
 
 
 def context(y16: Tensor, first: int, low: int) -> Tensor:
-    """What a pass sees of the decoded latents, as 8-bit integers.
+    """What a pass sees of the decoded latents, as integers in the range of signed activations.
 
     y16: decoded latents in sixteenths, zero where nothing is decoded yet, channels 0..end. Fine: steps of 1/8, all
     channels; coarse: steps of 8, the low channels only, which alone grow that large.
     """
-    fine = signed8(y16 / 2 + 0.5)
-    coarse = signed8(y16[:, :low] / 128 + 0.5)
+    fine = floor_clamp(y16 / 2 + 0.5, *SIGNED)
+    coarse = floor_clamp(y16[:, :low] / 128 + 0.5, *SIGNED)
     return torch.cat([fine, coarse], 1)
 
 
@@ -52,14 +52,14 @@ class Start(nn.Module):
 
     def __init__(self, hyper: int, width: int):
         super().__init__()
-        self.enter = IntConv(hyper + 1, width, scale=4.0)
+        self.enter = IntConv(hyper + 1, width, scale=4.0, takes=OUTSIDE)
         self.block = IntBlock(width)
         self.rise = IntConv(width, 16 * width)
         self.after = IntBlock(width)
 
     def forward(self, z: Tensor, q: Tensor) -> Tensor:
-        h = unsigned8(self.enter(torch.cat([z, q], 1)))
-        h = unsigned8(self.rise(self.block(h)))
+        h = unsigned(self.enter(torch.cat([z, q], 1)))
+        h = unsigned(self.rise(self.block(h)))
         return self.after(F.pixel_shuffle(h, 4))
 
 
@@ -68,14 +68,14 @@ class Pass(nn.Module):
 
     def __init__(self, width: int, context_channels: int, channels: int, blocks: int):
         super().__init__()
-        self.enter = IntConv(context_channels, width) if context_channels else None
+        self.enter = IntConv(context_channels, width, takes=OUTSIDE) if context_channels else None
         self.blocks = nn.Sequential(*[IntBlock(width) for _ in range(blocks)])
-        self.mean = IntConv(width, channels, scale=0.1)
-        self.scale = IntConv(width, channels, scale=0.1)
-        nn.init.constant_(self.scale.bias, 18 / 16)  # index 18: a standard deviation of about one step
+        self.mean = IntConv(width, channels, scale=0.1, gives=OUTSIDE)
+        self.scale = IntConv(width, channels, scale=0.1, gives=OUTSIDE)
+        nn.init.constant_(self.scale.bias, 18 / OUTSIDE)  # index 18: a standard deviation of about one step
 
     def forward(self, features: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        h = features if self.enter is None else unsigned8(features + self.enter(seen))
+        h = features if self.enter is None else unsigned(features + self.enter(seen))
         h = self.blocks(h)
         return floor_clamp(self.mean(h), -MAX_MEAN, MAX_MEAN), floor_clamp(self.scale(h), 0, SCALES - 1)
 

@@ -1,7 +1,7 @@
 """The released model: one network for every rate, with a realism dial. Two sizes by the same code.
 
 Pixel-unshuffle by 8, depthwise-separable residual blocks at 1/8 and 1/16, 320 latent channels at 1/16, 64 hyper-latent
-channels at 1/64, an 8-bit integer prior of four parallel passes for latents and one of four groups for hyper-latents,
+channels at 1/64, an integer prior of four parallel passes for latents and one of four groups for hyper-latents,
 pixel-shuffle out, a small in-loop filter at 1/2; local operations only, so that pictures of any size decode in strips.
 Multiplications for each pixel (analysis, synthesis): small at most 10 and 12 thousand, full at most 30 and 40 thousand.
 320 latents keep 45.7 dB of a photograph's linear transform (256 keep 41.5, 192 keep 37.4, mean over Kodak), so the

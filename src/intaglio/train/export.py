@@ -21,7 +21,7 @@ from .. import entropy
 from ..errors import BadInput
 from ..nn.codec import STEPS, Codec
 from ..nn.prior import SCALES, Prior, sigma
-from ..nn.quantised import IntConv
+from ..nn.quantised import BITS, SIGNED, UNSIGNED, IntConv
 from ..package import Package
 from .prior_graphs import compiled
 
@@ -93,8 +93,9 @@ def integers(prior: nn.Module) -> dict[str, np.ndarray]:
         if not isinstance(module, IntConv):
             continue
         weight, bias, shift = module.integers()
-        # inputs are at most 255; the trunk that a block adds (255, shifted) and the half of the rounding join the sum
-        bound = weight.abs().sum((1, 2, 3)) * 255 + bias.abs() + 256 * torch.exp2(shift)
+        # the trunk that a block adds, shifted, and the half of the rounding join the sum
+        most = -SIGNED[0] if name.endswith("enter") else UNSIGNED[1]  # what enters a network is signed
+        bound = weight.abs().sum((1, 2, 3)) * most + bias.abs() + 2**BITS * torch.exp2(shift)
         if name == "start.enter" and getattr(prior, "hyper", None) is not None:  # sums of sixteenths, from +-128 on
             bound = 16 * (weight.abs().sum((1, 2, 3)) * 128 + bias.abs() + torch.exp2(shift))
         bound *= torch.where(shift == 0, 2, 1)  # the half is then no integer, so float32 must hold multiples of 1/2
@@ -228,6 +229,7 @@ def export(codec: Codec, card: dict, tables: entropy.Tables | None = None) -> Pa
         "network": {**vars(shape), "parameters": sum(p.numel() for p in codec.parameters())},
         "latents": shape.latents, "hyper": shape.hyper, "steps": STEPS,
         "passes": [list(p) for p in codec.prior.passes], "seen": list(codec.prior.seen),
+        "activations": BITS,
         "halo": {"analysis": halo(codec.analysis), "synthesis": halo(codec.synthesis)},
     }
     if codec.prior.hyper is not None:

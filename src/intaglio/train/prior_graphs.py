@@ -14,10 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..nn import hyper_prior
 from ..nn.prior import MAX_MEAN, SCALES, Pass, Prior
-from ..nn.quantised import IntBlock, IntConv
+from ..nn.quantised import SIGNED, UNSIGNED, IntBlock, IntConv
 
 OPSET, IR = 20, 10
-U8, S8 = (0, 255), (-128, 127)
 
 
 class _Graph:
@@ -52,13 +51,13 @@ class _Graph:
         return self.node("Clip", self.node("Floor", x), self.number(limits[0]), self.number(limits[1]), name=name)
 
     def block(self, x: str, block: IntBlock, name: str) -> str:
-        h = self.floor(self.conv(x, block.spatial, f"{name}.spatial"), S8)
-        h = self.floor(self.conv(h, block.expand, f"{name}.expand"), U8)
-        return self.floor(self.node("Add", x, self.conv(h, block.project, f"{name}.project")), U8)
+        h = self.floor(self.conv(x, block.spatial, f"{name}.spatial"), SIGNED)
+        h = self.floor(self.conv(h, block.expand, f"{name}.expand"), UNSIGNED)
+        return self.floor(self.node("Add", x, self.conv(h, block.project, f"{name}.project")), UNSIGNED)
 
     def steps_of(self, x: str, unit: int) -> str:
-        """Sixteenths to 8-bit steps of `unit`, rounded half up."""
-        return self.floor(self.node("Add", self.node("Mul", x, self.number(1 / unit)), self.number(0.5)), S8)
+        """Sixteenths to signed steps of `unit`, rounded half up."""
+        return self.floor(self.node("Add", self.node("Mul", x, self.number(1 / unit)), self.number(0.5)), SIGNED)
 
     def model(self, inputs: dict[str, list], outputs: dict[str, tuple[int, list]]) -> onnx.ModelProto:
         graph = helper.make_graph(
@@ -73,8 +72,8 @@ class _Graph:
 def _start(prior: Prior) -> onnx.ModelProto:
     start, g = prior.start, _Graph()
     width, hyper = start.enter.weight.shape[0], start.enter.weight.shape[1] - 1
-    x = g.floor(g.conv(g.node("Concat", "z", "q", axis=1), start.enter, "start.enter"), U8)
-    x = g.floor(g.conv(g.block(x, start.block, "start.block"), start.rise, "start.rise"), U8)
+    x = g.floor(g.conv(g.node("Concat", "z", "q", axis=1), start.enter, "start.enter"), UNSIGNED)
+    x = g.floor(g.conv(g.block(x, start.block, "start.block"), start.rise, "start.rise"), UNSIGNED)
     x = g.node("DepthToSpace", x, blocksize=4, mode="CRD")
     g.node("Identity", g.block(x, start.after, "start.after"), name="features")
     return g.model({"z": [1, hyper, "h", "w"], "q": [1, 1, "h", "w"]},
@@ -84,7 +83,7 @@ def _start(prior: Prior) -> onnx.ModelProto:
 def _hyper(group: hyper_prior.Group, hyper: int, name: str) -> onnx.ModelProto:
     g = _Graph()
     seen = g.node("Concat", g.steps_of("z16", 4), "q", "done", axis=1)
-    x = g.floor(g.conv(seen, group.enter, f"{name}.enter"), U8)
+    x = g.floor(g.conv(seen, group.enter, f"{name}.enter"), UNSIGNED)
     for i, block in enumerate(group.blocks):
         assert isinstance(block, IntBlock)
         x = g.block(x, block, f"{name}.blocks.{i}")
@@ -102,7 +101,7 @@ def _pass(step: Pass, seen: int, low: int, width: int, name: str) -> onnx.ModelP
         inputs["y16"] = [1, seen, "h", "w"]
         first = (g.constant(name, np.array([n])) for name, n in (("zero", 0), ("low", low), ("axis", 1)))
         context = g.node("Concat", g.steps_of("y16", 2), g.steps_of(g.node("Slice", "y16", *first), 128), axis=1)
-        x = g.floor(g.node("Add", x, g.conv(context, step.enter, f"{name}.enter")), U8)
+        x = g.floor(g.node("Add", x, g.conv(context, step.enter, f"{name}.enter")), UNSIGNED)
     for i, block in enumerate(step.blocks):
         assert isinstance(block, IntBlock)
         x = g.block(x, block, f"{name}.blocks.{i}")

@@ -61,7 +61,7 @@ def train(
     device = device_of(options.device)
     torch.set_num_threads(threads or os.cpu_count() or 1)
     if device == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32: its 11 bits carry the prior's 8-bit integers exactly
+        torch.set_float32_matmul_precision("high")  # TF32: its 11 bits carry the integers of the prior exactly
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     if options.resume:

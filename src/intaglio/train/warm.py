@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..errors import WrongModel
 from ..nn.codec import KNOTS, STEPS, Codec
-from ..nn.quantised import UNIT
+from ..nn.prior import Prior
+from ..nn.quantised import OUTSIDE, IntConv
 from ..nn.transforms import Shape
 from ..package import Package
 
@@ -47,17 +48,24 @@ def state(package: Package) -> dict[str, Tensor]:
                 value = value[:, :1]
             if key.endswith((".weight", ".bias")) or ".dial_" in key:
                 result[prefix + key] = value
-    integers = package.arrays("prior")
-    for key, values in integers.items():
-        layer, kind = key.rsplit(".", 1)
-        if kind == "shift":
-            continue
-        factor = np.exp2(-integers[f"{layer}.shift"].astype(np.float32))
-        real = values.astype(np.float32) * factor.reshape(-1, *[1] * (values.ndim - 1))
-        result[f"prior.{key}"] = torch.from_numpy(real / UNIT if kind == "bias" else real)
+    result |= {f"prior.{name}": value for name, value in prior_state(package, Codec(shape_of(package)).prior).items()}
     knots = np.arange(KNOTS) * ((STEPS - 1) // (KNOTS - 1))
     result["log_gain"] = torch.from_numpy(np.log(package.tables["gains"][knots]))
     result["hyper_scale"] = torch.from_numpy(package.tables["hyper_index"][knots].astype(np.float32) / 16)
+    return result
+
+
+def prior_state(package: Package, prior: Prior) -> dict[str, Tensor]:
+    """A state dict for `prior`, which has the layers of the package's, whatever bits their activations have there."""
+    integers, unit = package.arrays("prior"), 2 ** (package.card.get("activations", 8) - 4)
+    result = {}
+    for name, layer in prior.named_modules():
+        if isinstance(layer, IntConv) and f"{name}.weight" in integers:
+            takes, gives = (OUTSIDE if n == OUTSIDE else unit for n in (layer.takes, layer.gives))
+            weight, bias = (integers[f"{name}.{kind}"].astype(np.float32) for kind in ("weight", "bias"))
+            factor = np.exp2(-integers[f"{name}.shift"].astype(np.float32))
+            result[f"{name}.weight"] = torch.from_numpy(weight * (factor * takes / gives)[:, None, None, None])
+            result[f"{name}.bias"] = torch.from_numpy(bias * factor / gives)
     return result
 
 
