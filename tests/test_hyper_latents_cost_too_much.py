@@ -14,13 +14,14 @@ from PIL import Image
 from tiny_recipe import TINY
 
 from intaglio import recipes
+from intaglio.entropy import TOTAL
 from intaglio.errors import BadInput, WrongModel
 from intaglio.latents import TileCoder
 from intaglio.nn.codec import Codec, gaussian_bits
 from intaglio.nn.hyper_prior import HyperPrior, phases
 from intaglio.nn.prior import Prior
 from intaglio.nn.quantised import real_numbers
-from intaglio.package import Package
+from intaglio.package import Package, released
 from intaglio.recipes import intaglio1
 from intaglio.runtime import Runtime
 from intaglio.train import checkpoint, priors, warm
@@ -28,6 +29,7 @@ from intaglio.train.export import export
 from intaglio.train.packs import pack
 
 GOLDEN = Path(__file__).parent / "golden"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +192,29 @@ def test_eight_bits_are_another_model(grouped: Package) -> None:
     graphs = {name.removesuffix(".onnx"): d for name, d in grouped.members.items() if name.endswith(".onnx")}
     made = Package.assemble({**grouped.card, "activations": 10}, graphs, grouped.tables, grouped.arrays("prior"))
     assert made.fingerprint != grouped.fingerprint
+
+
+def test_the_released_groups_are_worth_their_bytes() -> None:
+    package = released()
+    coder = TileCoder(Runtime(package, threads=1))
+    pixels = np.asarray(Image.open(EXAMPLES / "dog.webp").convert("RGB"))
+    pixels = pixels[: pixels.shape[0] // 64 * 64, : pixels.shape[1] // 64 * 64]
+    y, tables = coder.runtime.analysis(pixels[None]), coder.runtime.tables
+    q = np.full((y.shape[2] // 4, y.shape[3] // 4), 20)
+
+    def bits(r: np.ndarray, index: np.ndarray) -> float:
+        found = 0.0
+        for s in np.unique(index):
+            counts, reach = tables.counts(s), tables.reach[s]
+            at = np.clip(r[index == s] + reach, 0, len(counts) - 1)
+            found -= np.log2(counts[at] / TOTAL).sum()
+        return found
+
+    groups = [(r, i) for first, r, i in coder.residuals(y, q) if first < 0]
+    learnt = sum(bits(r, i) for r, i in groups)
+    z = coder.runtime.hyper(y * coder.gain(q), np.full((1, 1, *q.shape), 20 / 63, np.float32))[0]
+    alone = bits(np.floor(z + 0.5).astype(int), coder.hyper_index[q].transpose(2, 0, 1))
+    assert learnt < 0.85 * alone
 
 
 def test_weights_of_eight_bits_are_read_for_ten(grouped: Package) -> None:
