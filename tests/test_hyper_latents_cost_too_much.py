@@ -172,6 +172,11 @@ def test_what_cannot_learn_is_refused(start: Path, monkeypatch: pytest.MonkeyPat
     for minutes, crops in ((0, 20), (float("nan"), 20), (1, priors.HELD)):
         with pytest.raises(BadInput, match="give a time"):
             priors.learn_checkpoint(start, start.parent / "pack", minutes, crops)
+    with pytest.raises(BadInput, match="--batch 0"):
+        priors.learn_checkpoint(start, start.parent / "pack", 1, 20, batch=0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BadInput, match="no GPU"):
+        priors.learn_checkpoint(start, start.parent / "pack", 1, 20, device="cuda")
     other = types.SimpleNamespace(name="other", network=lambda: torch.nn.Identity())
     monkeypatch.setattr(priors, "named", lambda name: other)
     monkeypatch.setattr(priors, "kept", lambda *_: {})

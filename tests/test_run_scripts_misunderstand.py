@@ -41,6 +41,13 @@ def script(tmp_path):
     return run
 
 
+def test_priors_learn_where_the_rest_does(script, tmp_path):
+    for options, ends in (((), "--minutes 3"), (("--", "--device", "cuda"), "--minutes 3 --device cuda --batch 16")):
+        done, calls = script("release.sh", "PHOTOS", tmp_path / "o", *options)
+        assert done.returncode == 0, done.stderr
+        assert next(call for call in calls if "train.priors" in call).endswith(f"--crops 400 {ends}")
+
+
 def test_the_legs_in_their_order(script, tmp_path):
     done, calls = script("release.sh", "--minutes", "3", "--size", "full", "PHOTOS", tmp_path / "o", "--", "--compile")
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,6 @@ from .packs import prepare
 from .release import ADAPTIVE
 
 SIDE = 512  # of a crop, in pixels, where photographs are that large: most hyper-latents have all their neighbours
-BATCH = 2  # crops a step and process
 HELD = 16  # one crop of so many is not learnt from
 MEASURED = (10, 24, 40)  # steps q at which those are coded
 RATE = 3e-4
@@ -82,12 +82,15 @@ def drawn(data: Samples, count: int, generator: torch.Generator) -> tuple[Tensor
     return torch.stack(latents), torch.stack(maps)
 
 
-def learn(codec: Codec, data: Samples, share: Callable[[], float], seed: int = 0, rank: int = 0, world: int = 1) -> int:
+def learn(
+    codec: Codec, data: Samples, share: Callable[[], float], batch: int = 2, seed: int = 0, rank: int = 0,
+    world: int = 1,
+) -> int:
     """Train priors and hyper-analysis, in place, until `share` of the time gives 1, at a rate that falls as a cosine.
 
     The loss is that of stage 1 without its error: bits per pixel / sqrt(lambda(q)), so that every rate weighs alike.
-    Returns the steps."""
-    torch.manual_seed(seed)
+    Runs where the codec is; batch: crops a step, of one process. Returns the steps."""
+    device = codec.log_gain.device
     generator = torch.Generator().manual_seed(1000 * seed + rank)
     priors: list[nn.Parameter] = [p for p in codec.prior.parameters() if p.requires_grad]
     if isinstance(codec.hyper_scale, nn.Parameter):
@@ -100,11 +103,11 @@ def learn(codec: Codec, data: Samples, share: Callable[[], float], seed: int = 0
         rate = RATE * min(1.0, (count + 1) / 100) * 0.5 * (1 + math.cos(math.pi * done))
         for group in optimiser.param_groups:
             group["lr"] = rate * group["factor"]
-        y, q = drawn(data, BATCH, generator)
-        noise = torch.rand(y.shape, generator=generator), torch.rand((len(y), codec.shape.hyper, *q.shape[1:]),
-                                                                     generator=generator)
+        y, q = (part.to(device) for part in drawn(data, batch, generator))
+        shapes = y.shape, (batch, codec.shape.hyper, *q.shape[1:])
+        noise = tuple(torch.rand(shape, generator=generator).to(device) for shape in shapes)
         with real_numbers():
-            bits = codec.code_latents(y, q, noise)[2]
+            bits = codec.code_latents(y, q, (noise[0], noise[1]))[2]
         normalised = (rate_weight(q).mean((1, 2)) / SLOPE).rsqrt()
         loss = (bits / (256 * y[0, 0].numel()) * normalised).mean()
         optimiser.zero_grad()
@@ -128,13 +131,17 @@ def measured(codec: Codec, data: Samples) -> list[float]:
 
 
 def learn_checkpoint(
-    path: Path, data: Path, minutes: float, crops: int, seed: int = 0
+    path: Path, data: Path, minutes: float, crops: int, seed: int = 0, device: str = "cpu", batch: int = 2
 ) -> tuple[list[float], list[float]]:
     """`learn` for a checkpoint, in place. Returns bits per pixel at each of MEASURED before and after, of crops that
     were not learnt from. Raises BadInput where the checkpoint's system has another kind of network."""
-    if not 0 < minutes < math.inf or crops < HELD + 1:
-        raise BadInput(f"--minutes {minutes}, --crops {crops}: give a time above 0 and more than {HELD} crops")
-    rank, _, world = parallel.join()
+    if not 0 < minutes < math.inf or crops < HELD + 1 or batch < 1:
+        raise BadInput(f"--minutes {minutes}, --crops {crops}, --batch {batch}: give a time above 0, more than {HELD} "
+                       "crops and 1 of them a step or more")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: torch finds no GPU here; leave it out")
+    rank, local, world = parallel.join()
+    where = torch.device(f"cuda:{local}" if device == "cuda" else device)
     state = checkpoint.load(path)
     recipe = named(checkpoint.recipe_of(state, path))
     recipe = dataclasses.replace(recipe, **kept(recipe, state.get("numbers", {})))
@@ -152,9 +159,10 @@ def learn_checkpoint(
     before, began = measured(network, held), time.monotonic()
 
     def share() -> float:
-        return parallel.agree((time.monotonic() - began) / 60 / minutes, world, torch.device("cpu"))
+        return parallel.agree((time.monotonic() - began) / 60 / minutes, world, where)
 
-    steps = learn(network, learnt, share, seed, rank, world)
+    steps = learn(network.to(where), learnt, share, batch, seed, rank, world)
+    network.cpu()
     own = {name: value for name, value in network.state_dict().items()
            if name.startswith(("prior.", "hyper.")) or name == "hyper_scale"}
     for key in ("network", "ema"):
@@ -176,11 +184,14 @@ def main() -> None:
     p.add_argument("--minutes", type=float, default=20, help="of learning; analysing the photographs comes before")
     p.add_argument("--crops", type=int, default=1000, help="of 512 pixels, or what the photographs allow, a process")
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what learns")
+    p.add_argument("--batch", type=int, default=2, help="crops a step and process; on a GPU 16")
     a = p.parse_args()
     try:
-        before, after = learn_checkpoint(a.checkpoint, a.data, a.minutes, a.crops, a.seed)
+        before, after = learn_checkpoint(a.checkpoint, a.data, a.minutes, a.crops, a.seed, a.device, a.batch)
         said = ", ".join(f"{new:.4f} ({old:.4f}) at q {q}" for q, old, new in zip(MEASURED, before, after, strict=True))
-        print(f"{a.checkpoint}: new crops take {said} bits per pixel (before)")
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{a.checkpoint}: new crops take {said} bits per pixel (before)")
     except IntaglioError as e:
         p.exit(1, f"{p.prog}: {e}\n")
 
