@@ -37,7 +37,8 @@ CODECS: dict[str, dict[str, Any]] = {
     "avif": {"format": "AVIF", "quality": 50, "speed": 6, "subsampling": "4:4:4"},
     "intaglio": {},
 }
-STAGES = ("analysis", "hyper", "features", "prior", "synthesis")
+STAGES = {"analysis": "analysis", "hyper": "hyper", "hyper_prior": "prior", "features": "prior", "prior": "prior",
+          "synthesis": "synthesis"}
 
 
 def picture(photo: Path, width: int, height: int) -> Image.Image:
@@ -53,8 +54,8 @@ class Stages:
 
     def __init__(self, engine: Any):
         self.seconds: dict[str, float] = defaultdict(float)
-        for name in STAGES:
-            setattr(engine, name, self._timed("prior" if name == "features" else name, getattr(engine, name)))
+        for name, stage in STAGES.items():
+            setattr(engine, name, self._timed(stage, getattr(engine, name)))
         for owner, method in ((latents.TileWriter, "put"), (latents.TileWriter, "finish"),
                               (latents.TileReader, "get"), (latents.TileReader, "finish")):
             setattr(owner, method, self._timed("entropy", getattr(owner, method)))
