@@ -150,8 +150,8 @@ if [[ $leg == perceptual || $leg == all ]]; then
   settle "$name-perceptual" "$out/perceptual" --warm "$(warmed perceptual decoder)"
   "$python" -m intaglio.train.scale "$out/perceptual/last.pt" --data "$photos" ${rehearse:+--crops 4}
   learning=(--crops 400 --minutes "$(awk -v m="$minutes" 'BEGIN { print m / 8 }')")
-  if [[ $rehearse ]]; then learning=(--crops 17 --minutes 0.1)
-  elif [[ " ${more[*]-} " == *" --device cuda "* ]]; then learning+=(--device cuda --batch 16); fi
+  if [[ " ${more[*]-} " =~ \ --device[\ =]([a-z]+)\  ]]; then learning+=(--device "${BASH_REMATCH[1]}"); fi
+  if [[ $rehearse ]]; then learning=(--crops 17 --minutes 0.1 --device cpu); fi
   "$python" -m intaglio.train.priors "$out/perceptual/last.pt" --data "$photos" "${learning[@]}"
   export_again "$name-perceptual" "$out/perceptual"
   in_pieces "$out/perceptual"

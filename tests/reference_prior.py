@@ -70,7 +70,7 @@ def layer(model: Model, name: str, a: np.ndarray, low: int, high: int, trunk: np
     s, shift = sums(model, name, a), model.arrays[f"{name}.shift"]
     if trunk is not None:
         s = s + (trunk << shift[:, None, None])
-    assert np.abs(s).max() + 2**13 < 2**24, "a sum that float32 might not hold"
+    assert (np.abs(s) + (1 << shift[:, None, None])).max() < 2**24, "a sum that float32 might not hold"
     return requantise(s, shift, low, high)
 
 
@@ -94,7 +94,8 @@ def features(model: Model, z16: np.ndarray, q: np.ndarray) -> np.ndarray:
     enter = np.concatenate([np.clip(z16.astype(np.int64), -2048, 2032), 16 * condition[None]])
     s, shift = sums(model, "start.enter", enter), model.arrays["start.enter.shift"]
     s += 15 * model.arrays["start.enter.bias"][:, None, None]  # everything in sixteenths
-    assert model.hyper_groups == [] or np.abs(s).max() + 2**13 < 2**24, "a sum that float32 might not hold"
+    most = (np.abs(s) + (16 << shift[:, None, None])).max()
+    assert model.hyper_groups == [] or most < 2**24, "a sum that float32 might not hold"
     x = block(model, "start.block", requantise(s, shift + 4, *model.unsigned))
     x = pixel_shuffle(layer(model, "start.rise", x, *model.unsigned), 4)
     return block(model, "start.after", x)

@@ -236,8 +236,8 @@ def test_one_wrong_weight_would_be_noticed(tmp_path, capsys):
 
 
 def dense(weight, bias):
-    """An IntConv whose exported integers are `weight` (outputs, inputs) and `bias`, at shift 6."""
-    layer = IntConv(weight.shape[1], weight.shape[0])
+    """An IntConv, joined by a trunk, whose exported integers are `weight` (outputs, inputs) and `bias`, at shift 6."""
+    layer = IntConv(weight.shape[1], weight.shape[0], joined=True)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight[:, :, None, None] / 64.0))
         layer.bias.copy_(torch.from_numpy(bias / 64.0 / UNIT))
@@ -292,9 +292,10 @@ def test_the_bound_holds_for_every_model(model):
         weight, bias, shift = (m.arrays[f"{name}.{part}"] for part in ("weight", "bias", "shift"))
         assert weight.shape[2:] in ((1, 1), (3, 3)) and (weight.shape[2] == 1 or weight.shape[1] == 1), name
         assert np.abs(weight).max() <= 127
-        most = -m.signed[0] if name.endswith("enter") else m.unsigned[1]
+        most = -m.signed[0] if name.endswith(("enter", "expand")) else m.unsigned[1]
         worst = most * np.abs(weight).sum((1, 2, 3)) + np.abs(bias)
-        assert (worst + ((m.unsigned[1] + 1) << shift)).max() < 2**24
+        joined = name.endswith("project") or name.startswith("steps") and name.endswith("enter")
+        assert (worst + ((m.unsigned[1] + 1 if joined else 1) << shift)).max() < 2**24
         assert shift.min() >= 1 or 2 * worst[shift == 0].max() < 2**24
 
 

@@ -17,9 +17,10 @@ from intaglio import recipes
 from intaglio.entropy import TOTAL
 from intaglio.errors import BadInput, WrongModel
 from intaglio.latents import TileCoder
+from intaglio.nn import hyper_prior
 from intaglio.nn.codec import Codec, gaussian_bits
 from intaglio.nn.hyper_prior import HyperPrior, phases
-from intaglio.nn.prior import Prior
+from intaglio.nn.prior import Prior, context
 from intaglio.nn.quantised import real_numbers
 from intaglio.package import Package, released
 from intaglio.recipes import intaglio1
@@ -175,14 +176,15 @@ def test_what_cannot_learn_is_refused(start: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(BadInput, match="--batch 0"):
         priors.learn_checkpoint(start, start.parent / "pack", 1, 20, batch=0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BadInput, match="no GPU"):
+    with pytest.raises(BadInput, match="no CUDA"):
         priors.learn_checkpoint(start, start.parent / "pack", 1, 20, device="cuda")
-    other = types.SimpleNamespace(name="other", network=lambda: torch.nn.Identity())
-    monkeypatch.setattr(priors, "named", lambda name: other)
     monkeypatch.setattr(priors, "kept", lambda *_: {})
     monkeypatch.setattr(priors.dataclasses, "replace", lambda recipe: recipe)
-    with pytest.raises(BadInput, match="no prior"):
-        priors.learn_checkpoint(start, start.parent / "pack", 1, 20)
+    for network in (torch.nn.Identity(), Codec(TINY, levels=5), Codec(TINY, delta=(4.0, 4.0))):
+        other = types.SimpleNamespace(name="other", network=lambda network=network: network)
+        monkeypatch.setattr(priors, "named", lambda name, other=other: other)
+        with pytest.raises(BadInput, match="of other, whose files"):
+            priors.learn_checkpoint(start, start.parent / "pack", 1, 20)
 
 
 @pytest.mark.parametrize("bits", [7, 12, 8.0, "8", None, True])
@@ -217,18 +219,44 @@ def test_the_released_groups_are_worth_their_bytes() -> None:
 
     groups = [(r, i) for first, r, i in coder.residuals(y, q) if first < 0]
     learnt = sum(bits(r, i) for r, i in groups)
-    z = coder.runtime.hyper(y * coder.gain(q), np.full((1, 1, *q.shape), 20 / 63, np.float32))[0]
-    alone = bits(np.floor(z + 0.5).astype(int), coder.hyper_index[q].transpose(2, 0, 1))
-    assert learnt < 0.85 * alone
+    z = np.floor(coder.runtime.hyper(y * coder.gain(q), np.full((1, 1, *q.shape), 20 / 63, np.float32))[0] + 0.5)
+    alone = sum(min(bits(r, np.full(r.shape, s)) for s in range(64)) for r in z.astype(int))
+    assert learnt < 0.85 * alone, "alone: each channel with the table that suits it best in this picture"
 
 
 def test_weights_of_eight_bits_are_read_for_ten(grouped: Package) -> None:
     """A prior of eight bits says nearly the same where its activations are finer, and its training can go on."""
-    wide = Package.read(GOLDEN / "wide.itgm")
-    coders = [TileCoder(Runtime(package, threads=1)) for package in (grouped, wide)]
-    y, q = coders[0].runtime.analysis(landscape(320, 256, 5)[None]), np.full((4, 5), 40)
-    sizes = [len(coder.encode(y, q)) for coder in coders]
-    assert 0.97 < sizes[1] / sizes[0] < 1.02
+    prior, runtime = Codec(warm.shape_of(grouped)).prior, Runtime(grouped, threads=1)
+    prior.load_state_dict(warm.prior_state(grouped, prior))
+    rng = np.random.default_rng(1)
+    z16, q = rng.integers(-80, 80, (1, 8, 4, 5)), np.full((1, 1, 4, 5), 9)
+    y16, done = rng.integers(-200, 200, (1, 24, 16, 20)), 64 * rng.integers(0, 2, (1, 1, 4, 5))
+    z16, q, y16, done = (a.astype(np.float32) for a in (z16, q, y16, done))
+    with torch.no_grad():
+        fine = prior.start(torch.from_numpy(z16 / 16), torch.from_numpy(q))
+        coarse = runtime.features(z16 / 16, q)
+        assert coarse.std() > 2 and np.abs(fine.numpy() / 4 - coarse).mean() < 1
+        assert prior.hyper is not None
+        seen = hyper_prior.context(*(torch.from_numpy(a) for a in (z16, q, done)))
+        for k, group in enumerate(prior.hyper.groups):
+            for ours, theirs in zip(group(seen), runtime.hyper_prior(k, z16, q, done), strict=True):
+                assert np.abs(ours.numpy() - theirs).mean() < 0.3 * max(1, theirs.std())
+        for k, n in ((1, 8), (2, 8), (3, 24)):
+            seen = context(torch.from_numpy(y16[:, :n]), n, 8)
+            ours, theirs = prior.steps[k](fine, seen)[1], runtime.prior(k, coarse, y16[:, :n].copy())[1]
+            assert np.abs(ours.numpy() - theirs).mean() < 0.2 * max(1, theirs.std())
+
+
+@pytest.mark.parametrize("bits", [9, 10, 11])
+def test_layers_of_other_bits_compute_the_same_real_numbers(grouped: Package, bits: int) -> None:
+    """The same integers in a package of other bits: what enters is worth as much, so that weights are worth more."""
+    prior = Codec(warm.shape_of(grouped)).prior
+    made = types.SimpleNamespace(name="made", card={"activations": bits}, arrays=grouped.arrays)
+    eight, other = warm.prior_state(grouped, prior), warm.prior_state(made, prior)
+    finer = 2.0 ** (bits - 8)
+    for name, factor in (("start.enter.weight", 1 / finer), ("start.rise.weight", 1), ("start.rise.bias", 1 / finer),
+                         ("steps.1.mean.weight", finer), ("steps.1.mean.bias", 1)):
+        assert eight[name].any() and torch.equal(other[name], factor * eight[name]), name
 
 
 @pytest.mark.parametrize("sides", [(64, 64), (192, 128), (320, 64)])

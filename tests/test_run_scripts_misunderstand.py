@@ -42,7 +42,8 @@ def script(tmp_path):
 
 
 def test_priors_learn_where_the_rest_does(script, tmp_path):
-    for options, ends in (((), "--minutes 3"), (("--", "--device", "cuda"), "--minutes 3 --device cuda --batch 16")):
+    for options, ends in (((), "--minutes 3"), (("--", "--device", "cuda"), "--minutes 3 --device cuda"),
+                          (("--", "--device=cpu", "--compile"), "--minutes 3 --device cpu")):
         done, calls = script("release.sh", "PHOTOS", tmp_path / "o", *options)
         assert done.returncode == 0, done.stderr
         assert next(call for call in calls if "train.priors" in call).endswith(f"--crops 400 {ends}")

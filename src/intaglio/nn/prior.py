@@ -68,7 +68,7 @@ class Pass(nn.Module):
 
     def __init__(self, width: int, context_channels: int, channels: int, blocks: int):
         super().__init__()
-        self.enter = IntConv(context_channels, width, takes=OUTSIDE) if context_channels else None
+        self.enter = IntConv(context_channels, width, takes=OUTSIDE, joined=True) if context_channels else None
         self.blocks = nn.Sequential(*[IntBlock(width) for _ in range(blocks)])
         self.mean = IntConv(width, channels, scale=0.1, gives=OUTSIDE)
         self.scale = IntConv(width, channels, scale=0.1, gives=OUTSIDE)

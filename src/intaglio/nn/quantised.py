@@ -23,11 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BITS = 10  # of activations: TF32's 11 hold them, and 8 cost 2% of a file at 0.05 bits per pixel, 0.5% at 0.25
+BITS = 10  # of activations: TF32's 11 hold them, and 8 cost 2% of a file at 0.05 bits per pixel, 0.8% at 0.25
 UNSIGNED, SIGNED = (0, 2**BITS - 1), (-(2 ** (BITS - 1)), 2 ** (BITS - 1) - 1)
 UNIT = 2 ** (BITS - 4)  # one real unit of an activation is this many integer steps; biases are in real units
 OUTSIDE = 16  # the same of what enters a network and leaves it: sixteenths, and what is taken for them
-MAX_SHIFT = 12  # keeps 2^BITS, shifted, far below 2^24
+MAX_SHIFT = 16  # w_int * 2^-16 is a number of float16, in which packages store weights
+JOINED_SHIFT = 12  # where a trunk of BITS bits joins the sum, shifted
+MAX_BIAS = 2**22  # what a shift may make of a bias
 MAX_WEIGHT = 127
 
 _real = False
@@ -82,17 +84,17 @@ class IntConv(nn.Module):
 
     Takes integers (batch, inputs, h, w), returns s * 2^-k + 1/2 (batch, outputs, h, w), the half being that of the
     rounding rule: the caller adds a residual where there is one, then takes the floor and clamps. Zero padding.
-    takes, gives: integer steps of one real unit of what enters and of what it returns.
+    takes, gives: integer steps of one real unit of what enters and of what it returns. joined: whether a trunk joins.
     """
 
     def __init__(
         self, inputs: int, outputs: int, depthwise: bool = False, scale: float = 1.0, takes: int = UNIT,
-        gives: int = UNIT,
+        gives: int = UNIT, joined: bool = False,
     ):
         super().__init__()
         if depthwise and inputs != outputs:
             raise ValueError("a depthwise convolution has as many outputs as inputs")
-        self.depthwise, self.takes, self.gives = depthwise, takes, gives
+        self.depthwise, self.takes, self.gives, self.joined = depthwise, takes, gives, joined
         taps = 9 if depthwise else inputs
         shape = (outputs, 1, 3, 3) if depthwise else (outputs, inputs, 1, 1)
         self.weight = nn.Parameter(torch.randn(shape) * scale * (1.0 / taps) ** 0.5)
@@ -103,7 +105,9 @@ class IntConv(nn.Module):
         with torch.no_grad():
             real, offset = self._steps()
             peak = real.abs().amax(dim=(1, 2, 3)).clamp_min(1e-9)
-            shift = torch.floor(torch.log2(MAX_WEIGHT / peak)).clamp(0, MAX_SHIFT)
+            most = JOINED_SHIFT if self.joined else MAX_SHIFT
+            shift = torch.floor(torch.log2(MAX_WEIGHT / peak)).clamp_max(most)
+            shift = torch.minimum(shift, torch.floor(torch.log2(MAX_BIAS / offset.abs().clamp_min(1)))).clamp_min(0)
             factor = torch.exp2(shift)
             weight = torch.floor(real * factor[:, None, None, None] + 0.5).clamp_(-MAX_WEIGHT, MAX_WEIGHT)
             bias = torch.floor(offset * factor + 0.5)
@@ -133,7 +137,7 @@ class IntBlock(nn.Module):
         super().__init__()
         self.spatial = IntConv(channels, channels, depthwise=True)
         self.expand = IntConv(channels, channels)
-        self.project = IntConv(channels, channels, scale=0.1)
+        self.project = IntConv(channels, channels, scale=0.1, joined=True)
 
     def forward(self, x: Tensor) -> Tensor:
         h = unsigned(self.expand(signed(self.spatial(x))))

@@ -93,9 +93,10 @@ def integers(prior: nn.Module) -> dict[str, np.ndarray]:
         if not isinstance(module, IntConv):
             continue
         weight, bias, shift = module.integers()
-        # the trunk that a block adds, shifted, and the half of the rounding join the sum
-        most = -SIGNED[0] if name.endswith("enter") else UNSIGNED[1]  # what enters a network is signed
-        bound = weight.abs().sum((1, 2, 3)) * most + bias.abs() + 2**BITS * torch.exp2(shift)
+        most = -SIGNED[0] if name.endswith(("enter", "expand")) else UNSIGNED[1]
+        # the trunk that is added, shifted, and the half of the rounding join the sum
+        more = 2**BITS if module.joined else 1
+        bound = weight.abs().sum((1, 2, 3)) * most + bias.abs() + more * torch.exp2(shift)
         if name == "start.enter" and getattr(prior, "hyper", None) is not None:  # sums of sixteenths, from +-128 on
             bound = 16 * (weight.abs().sum((1, 2, 3)) * 128 + bias.abs() + torch.exp2(shift))
         bound *= torch.where(shift == 0, 2, 1)  # the half is then no integer, so float32 must hold multiples of 1/2

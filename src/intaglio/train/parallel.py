@@ -19,8 +19,9 @@ import torch
 import torch.distributed as dist
 
 
-def join() -> tuple[int, int, int]:
-    """(rank, local rank, number of processes); joins the group where torchrun has started one."""
+def join(gpu: bool | None = None) -> tuple[int, int, int]:
+    """(rank, local rank, number of processes); joins the group where torchrun has started one. gpu: whether tensors of
+    GPUs are to be averaged; None where there is one."""
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world == 1:
         return 0, 0, 1
@@ -28,7 +29,7 @@ def join() -> tuple[int, int, int]:
         # What this defines keeps the group that it finds, for ever; the group's threads would then outlive `leave` and
         # abort the process when they meet an interpreter that is ending. Every optimiser imports it sooner or later.
         importlib.import_module("torch._dynamo")
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if (torch.cuda.is_available() if gpu is None else gpu) else "gloo")
     return dist.get_rank(), int(os.environ.get("LOCAL_RANK", 0)), world
 
 

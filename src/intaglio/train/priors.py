@@ -8,8 +8,9 @@ give. Here photographs are analysed once, and their latents kept; then they are 
 offsets that files have for the eye's sake), and all that does not touch the latents learns to do with fewer bits, in
 real numbers (`nn.quantised.real_numbers`), which in the integers of ten bits that files are written by are nearly the
 same. The decoder is left as it is, and so are the pictures, but for the fractions of a step that means move what is
-decoded by. The checkpoint is changed in place, after the last stage that trains the encoder; one of a network that had
-a static prior of hyper-latents gets its groups so. A crop's latents take 1.3 MB of memory.
+decoded by, and for what rounding by rate and distortion sends to zero. The checkpoint is changed in place, after the
+last stage that trains the encoder; one of a network that had a static prior of hyper-latents gets its groups so. A
+crop's latents take 1.3 MB of memory.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ from ..told import ended
 from . import checkpoint, parallel, warm
 from .data import Photographs
 from .draws import Draws
+from .export import classes
 from .numbers import kept
-from .packs import prepare
+from .packs import PACK, is_pack, prepare
 from .release import ADAPTIVE
+from .run import device_of
 
 SIDE = 512  # of a crop, in pixels, where photographs are that large: most hyper-latents have all their neighbours
 HELD = 16  # one crop of so many is not learnt from
@@ -91,6 +94,8 @@ def learn(
     The loss is that of stage 1 without its error: bits per pixel / sqrt(lambda(q)), so that every rate weighs alike.
     Runs where the codec is; batch: crops a step, of one process. Returns the steps."""
     device = codec.log_gain.device
+    for fixed in (codec.log_gain, *codec.analysis.parameters(), *codec.synthesis.parameters()):
+        fixed.requires_grad_(False)
     generator = torch.Generator().manual_seed(1000 * seed + rank)
     priors: list[nn.Parameter] = [p for p in codec.prior.parameters() if p.requires_grad]
     if isinstance(codec.hyper_scale, nn.Parameter):
@@ -131,37 +136,55 @@ def measured(codec: Codec, data: Samples) -> list[float]:
 
 
 def learn_checkpoint(
-    path: Path, data: Path, minutes: float, crops: int, seed: int = 0, device: str = "cpu", batch: int = 2
+    path: Path, data: Path, minutes: float, crops: int, seed: int = 0, device: str = "auto", batch: int | None = None
 ) -> tuple[list[float], list[float]]:
     """`learn` for a checkpoint, in place. Returns bits per pixel at each of MEASURED before and after, of crops that
-    were not learnt from. Raises BadInput where the checkpoint's system has another kind of network."""
+    were not learnt from (though others of the same photographs were). batch: None for 2, or 16 on a GPU.
+
+    Raises BadInput where the checkpoint's system has another kind of network, or codes otherwise than the released one.
+    """
+    device = device_of(device)
+    batch = (16 if device == "cuda" else 2) if batch is None else batch
     if not 0 < minutes < math.inf or crops < HELD + 1 or batch < 1:
         raise BadInput(f"--minutes {minutes}, --crops {crops}, --batch {batch}: give a time above 0, more than {HELD} "
                        "crops and 1 of them a step or more")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: torch finds no GPU here; leave it out")
-    rank, local, world = parallel.join()
-    where = torch.device(f"cuda:{local}" if device == "cuda" else device)
+    rank, local, world = parallel.join(device == "cuda")
+    try:
+        where = torch.device(f"cuda:{local}" if device == "cuda" else device)
+        if device == "cuda":
+            torch.cuda.set_device(local)
+        return _learn_checkpoint(path, data, minutes, crops, seed, where, batch, rank, world)
+    finally:
+        parallel.leave()
+
+
+def _learn_checkpoint(
+    path: Path, data: Path, minutes: float, crops: int, seed: int, device: torch.device, batch: int, rank: int,
+    world: int,
+) -> tuple[list[float], list[float]]:
     state = checkpoint.load(path)
     recipe = named(checkpoint.recipe_of(state, path))
     recipe = dataclasses.replace(recipe, **kept(recipe, state.get("numbers", {})))
+    torch.manual_seed(seed)  # layers that the checkpoint lacks begin alike in every process
     network = recipe.network()
-    if not isinstance(network, Codec):
-        raise BadInput(f"{path}: is of {recipe.name}, which has no prior that could learn alone")
+    if not isinstance(network, Codec) or network.levels or network.one_rate or classes(network):
+        raise BadInput(f"{path}: is of {recipe.name}, whose files are not those of one network for every rate; its "
+                       "prior learns in its own training alone")
     checkpoint.fill(network, warm.grouped(network, state["ema"]), path)
     network.eval()
     if rank == 0:
-        prepare(data, path.parent)
+        source = prepare(data, path.parent)
     parallel.wait(world)
-    photographs = Photographs(prepare(data, path.parent))
-    every = samples(network, photographs, crops, seed + rank)  # each process has crops of its own
+    if rank:
+        source = data if is_pack(data) else path.parent / PACK
+    every = samples(network, Photographs(source), crops, seed + rank)  # each process has crops of its own
     held, learnt = [[s for i, s in enumerate(every) if (i % HELD == 0) == part] for part in (True, False)]
     before, began = measured(network, held), time.monotonic()
 
     def share() -> float:
-        return parallel.agree((time.monotonic() - began) / 60 / minutes, world, where)
+        return parallel.agree((time.monotonic() - began) / 60 / minutes, world, device)
 
-    steps = learn(network.to(where), learnt, share, batch, seed, rank, world)
+    steps = learn(network.to(device), learnt, share, batch, seed, rank, world)
     network.cpu()
     own = {name: value for name, value in network.state_dict().items()
            if name.startswith(("prior.", "hyper.")) or name == "hyper_scale"}
@@ -172,9 +195,7 @@ def learn_checkpoint(
         training["stages"] = [*training.get("stages", []), said]
     if rank == 0:
         checkpoint.save(path, state)
-    after = measured(network, held)
-    parallel.leave()
-    return before, after
+    return before, measured(network, held)
 
 
 def main() -> None:
@@ -184,8 +205,8 @@ def main() -> None:
     p.add_argument("--minutes", type=float, default=20, help="of learning; analysing the photographs comes before")
     p.add_argument("--crops", type=int, default=1000, help="of 512 pixels, or what the photographs allow, a process")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what learns")
-    p.add_argument("--batch", type=int, default=2, help="crops a step and process; on a GPU 16")
+    p.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="what learns")
+    p.add_argument("--batch", type=int, help="crops a step and process; 2, or 16 on a GPU")
     a = p.parse_args()
     try:
         before, after = learn_checkpoint(a.checkpoint, a.data, a.minutes, a.crops, a.seed, a.device, a.batch)

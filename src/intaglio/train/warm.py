@@ -59,8 +59,12 @@ def prior_state(package: Package, prior: Prior) -> dict[str, Tensor]:
     """A state dict for `prior`, which has the layers of the package's, whatever bits their activations have there."""
     integers, unit = package.arrays("prior"), 2 ** (package.card.get("activations", 8) - 4)
     result = {}
-    for name, layer in prior.named_modules():
-        if isinstance(layer, IntConv) and f"{name}.weight" in integers:
+    layers = {name: layer for name, layer in prior.named_modules() if isinstance(layer, IntConv)}
+    if strange := [name for name in integers if name.rsplit(".", 1)[0] not in layers]:
+        raise WrongModel(f"model {package.name}: its prior has {strange[0]}, which its card does not tell of; export "
+                         "it again")
+    for name, layer in layers.items():
+        if f"{name}.weight" in integers:
             takes, gives = (OUTSIDE if n == OUTSIDE else unit for n in (layer.takes, layer.gives))
             weight, bias = (integers[f"{name}.{kind}"].astype(np.float32) for kind in ("weight", "bias"))
             factor = np.exp2(-integers[f"{name}.shift"].astype(np.float32))
