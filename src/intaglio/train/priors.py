@@ -97,9 +97,7 @@ def learn(
     for fixed in (codec.log_gain, *codec.analysis.parameters(), *codec.synthesis.parameters()):
         fixed.requires_grad_(False)
     generator = torch.Generator().manual_seed(1000 * seed + rank)
-    priors: list[nn.Parameter] = [p for p in codec.prior.parameters() if p.requires_grad]
-    if isinstance(codec.hyper_scale, nn.Parameter):
-        priors.append(codec.hyper_scale)
+    priors = [*codec.prior.parameters(), codec.hyper_scale]
     analysis = list(codec.hyper.parameters())
     optimiser = torch.optim.Adam([{"params": priors, "factor": 1.0}, {"params": analysis, "factor": SLOWER}], RATE,
                                  betas=(0.9, 0.98))
