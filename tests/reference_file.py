@@ -47,6 +47,8 @@ def parse(data: bytes) -> File:
     height, at = leb128(head, at)
     assert at == len(head) or (at == len(head) - 1 and head[at]), "the grain, where there is one"
     steps = np.full((-(-height // BLOCK), -(-width // BLOCK)), q)
+    if b"BMAP" in known:
+        steps += block_numbers(known[b"BMAP"], steps.shape)[0]
     if b"QMAP" in known:
         steps += np.frombuffer(zlib.decompress(known[b"QMAP"]), np.int8).reshape(steps.shape)
     tiles = [payload for kind, payload in chunks if kind == b"TILE"]
@@ -56,6 +58,28 @@ def parse(data: bytes) -> File:
             length, at = leb128(known[b"TIDX"], at)
             assert length == len(tile)
     return File(width, height, MODES[mode], head[4:12], steps, tiles)
+
+
+def block_numbers(data: bytes, shape: tuple[int, int]) -> list[np.ndarray]:
+    """The offsets and the grain levels of the blocks."""
+    kind, zeros, numbers = data[0], 0, []
+    assert kind & 1 and not kind & 0xF0
+    for bit in "".join(f"{byte:08b}" for byte in data[1:]):
+        if bit == "1":
+            numbers.append((zeros + 1) // 2 if zeros % 2 else -(zeros // 2))
+        zeros = 0 if bit == "1" else zeros + 1
+    assert zeros < 8, "what fills the last byte"
+    maps = []
+    for flag, unit in ((2, 2 if kind & 4 else 1), (8, 1)):
+        found = np.zeros(shape, int)
+        for y, x in np.ndindex(shape) if kind & flag else ():
+            left = found[y, x - 1] if x else found[y - 1, x] if y else 0
+            above = found[y - 1, x] if y else left
+            between = found[y - 1, x - 1] if y and x else left
+            found[y, x] = numbers.pop(0) + sorted((left, above, left + above - between))[1]
+        maps.append(unit * found)
+    assert not numbers
+    return maps
 
 
 def leb128(data: bytes, at: int) -> tuple[int, int]:

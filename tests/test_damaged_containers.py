@@ -48,12 +48,13 @@ def two_tiles() -> bytes:
     """Every chunk there is, two tiles; about 600 bytes."""
     header = Header(1030, 3, "RGBA", 20, 0.5, b"12345678")
     qmap = np.arange(17, dtype=np.int8).reshape(1, 17) - 3
+    grain = np.arange(17, dtype=np.uint8).reshape(1, 17) % 5
     alpha = [b"\x00\x80", b"\x01" + grey_png(6, 3)]
     tiles = [bytes(range(90)), b"the second tile"]
     columns = np.arange(65, dtype=np.uint8)[None]
     maps = (b"\4" + labels.pack(columns // 20 % 2), b"\4" + labels.pack(columns // 9))
     return pack(
-        header, tiles, qmap=qmap, areas=maps, seed=77, icc=b"an ICC profile", exif=b"Exif\0\0II*\0",
+        header, tiles, qmap=qmap, grain=grain, areas=maps, seed=77, icc=b"an ICC profile", exif=b"Exif\0\0II*\0",
         xmp=b"<x:xmpmeta/>", alpha=alpha,
     )
 
@@ -63,9 +64,14 @@ def one_tile() -> bytes:
     return pack(header, [bytes(range(90))], qmap=np.full((2, 2), -1, np.int8), exif=b"Exif\0\0II*\0")
 
 
-FILES = {"two tiles": two_tiles(), "one tile": one_tile()}
+def deflated_gains() -> bytes:
+    """As files were before there was a BMAP."""
+    return SIGNATURE + head() + chunk(b"QMAP", zlib.compress(bytes([255, 0, 1, 3]))) + chunk(b"TILE", b"payload")
+
+
+FILES = {"two tiles": two_tiles(), "one tile": one_tile(), "deflated gains": deflated_gains()}
 METADATA = ("icc", "exif", "xmp")
-KINDS = ("HEAD", "QMAP", "KEEP", "LABL", "SEED", "iCCP", "eXIF", "xMPd", "ALPH", "TIDX", "TILE", "abcd")
+KINDS = ("HEAD", "QMAP", "BMAP", "KEEP", "LABL", "SEED", "iCCP", "eXIF", "xMPd", "ALPH", "TIDX", "TILE", "abcd")
 
 
 def everything(data: bytes) -> dict[str, Any]:
@@ -75,6 +81,7 @@ def everything(data: bytes) -> dict[str, Any]:
     n = range(reader.header.tiles)
     parts = {name: getattr(reader, name) for name in METADATA}
     parts |= {"header": reader.header, "qmap": reader.qmap.tobytes(), "areas": reader.areas, "seed": reader.seed}
+    parts["grain"] = None if reader.grain is None else reader.grain.tobytes()
     return parts | {"tiles": [reader.tile(i) for i in n], "alpha": [reader.alpha(i) for i in n]}
 
 
@@ -165,9 +172,9 @@ def test_damaged_metadata_is_dropped_with_a_warning(kind: str) -> None:
     assert parts == {**sound, dropped: None}
 
 
-@pytest.mark.parametrize("kind", ["HEAD", "QMAP", "KEEP", "LABL", "SEED", "ALPH", "TIDX", "TILE"])
+@pytest.mark.parametrize("kind", ["HEAD", "QMAP", "BMAP", "KEEP", "LABL", "SEED", "ALPH", "TIDX", "TILE"])
 def test_damage_to_what_the_picture_needs_says_where(kind: str) -> None:
-    data = bytearray(FILES["two tiles"])
+    data = bytearray(FILES["deflated gains" if kind == "QMAP" else "two tiles"])
     at = data.index(kind.encode())
     data[at + 9] ^= 0xFF
     with pytest.raises(CorruptFile, match=f"{kind} chunk .*at byte {at} fails its checksum"):
@@ -198,6 +205,7 @@ def test_signature_names_what_happened(change, sentence: str) -> None:  # type: 
 
 
 TILE_CHUNK = chunk(b"TILE", b"payload")
+NO_GAINS = chunk(b"QMAP", zlib.compress(bytes(4)))
 
 
 @pytest.mark.parametrize(
@@ -246,6 +254,19 @@ TILE_CHUNK = chunk(b"TILE", b"payload")
         (head() + chunk(b"QMAP", b"not zlib") + TILE_CHUNK, CorruptFile, "expand to 2x2"),
         (head() + chunk(b"QMAP", zlib.compress(b"\x7f\0\0\0")) + TILE_CHUNK, CorruptFile, "leaves q"),
         (head() + chunk(b"QMAP", zlib.compress(b"\xeb\0\0\0")) + TILE_CHUNK, CorruptFile, "leaves q"),
+        (head() + chunk(b"BMAP", b"\3\xf0") + NO_GAINS + TILE_CHUNK, CorruptFile, "after BMAP"),
+        (head() + NO_GAINS + chunk(b"BMAP", b"\3\xf0") + TILE_CHUNK, CorruptFile, "follows QMAP"),
+        (head() + chunk(b"BMAP", b"\3") + TILE_CHUNK, CorruptFile, "1 bytes for 4 blocks"),
+        (head() + chunk(b"BMAP", b"\3" + bytes(200)) + TILE_CHUNK, CorruptFile, "201 bytes for 4 blocks"),
+        (head() + chunk(b"BMAP", b"\1\xf0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # neither of the maps
+        (head() + chunk(b"BMAP", b"\2\xf0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # not marked as coded
+        (head() + chunk(b"BMAP", b"\x0d\xf0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # halves of no offsets
+        (head() + chunk(b"BMAP", b"\x13\xf0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # an unknown flag
+        (head() + chunk(b"BMAP", b"\3\xe0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # three of four
+        (head() + chunk(b"BMAP", b"\3\xf8") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # five
+        (head() + chunk(b"BMAP", b"\3\xf0\0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # a byte too many
+        (head() + chunk(b"BMAP", b"\x09\x38") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # a level of -1
+        (head() + chunk(b"BMAP", b"\3" + bytes(5) + b"\x0f") + TILE_CHUNK, CorruptFile, "leaves q"),  # -22 from 20
         (head() + chunk(b"note", b"") * 300 + TILE_CHUNK, CorruptFile, "more than 256 chunks"),
     ],
 )
@@ -339,7 +360,7 @@ def test_metadata_of_any_length_expands() -> None:
 
 def test_huge_claims_allocate_nothing() -> None:
     with memory_below(MIB):
-        for kind in (b"HEAD", b"QMAP", b"iCCP", b"eXIF", b"xMPd", b"ALPH", b"TIDX", b"TILE", b"note", b"NEWS"):
+        for kind in (b"HEAD", b"QMAP", b"BMAP", b"iCCP", b"eXIF", b"xMPd", b"ALPH", b"TIDX", b"TILE", b"note", b"NEWS"):
             with pytest.raises(CorruptFile):
                 everything(SIGNATURE + (b"" if kind == b"HEAD" else head(2000)) + chunk(kind, bytes(100), 0xFFFFFFFF))
         with pytest.raises(CorruptFile):

@@ -16,7 +16,7 @@ from .areas import unpack_kept
 from .container import MAX_PIXELS, Header
 from .encoder import TOP, Encoder, Progress
 from .errors import BadInput
-from .grain import UNIT
+from .grain import UNIT, deviations
 from .guards import memory_told
 from .metadata import orientation
 from .package import Package, for_fingerprint, released_names, resolve
@@ -69,7 +69,8 @@ def encode(
     roi: a mask (path, Pillow image, or array of uint8 or bool; any size, stretched to the picture): white areas are
     kept better, black ones starved, at no more bytes than the target, or than the quality takes without the mask.
     tune: "eye" spends bits where errors are seen, as far as the model's card advises (fewer in busy blocks, more in
-    quiet ones); "psnr" spends them alike everywhere, for the least squared error.
+    quiet ones), and tells how strong the noise was that is lost; "psnr" spends them alike everywhere, for the least
+    squared error.
     labels: a map of what stands where (path, Pillow image or array of class ids, or of instances as class * 1000 + n),
     for a model that synthesises from labels: latents are spent on what `keep` names alone, all else is synthesised from
     the map. keep: None (nothing), a mask as for roi, boxes (x, y, width, height), or a dict of any of boxes, mask and
@@ -214,9 +215,9 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     q (0..63) and quality (0..100) of the file as a whole, realism (0..1, the default), model (a released one's name or
     None), fingerprint (16 hexadecimal digits), bytes, bpp (bits of the whole file for each pixel), tiles, gain_map
     ([least, greatest] offset from q, or None), refined (share of the blocks that are), kept (share of the latents that
-    are coded, 1.0 for all), grain (its deviation at realism 1, grey levels), orientation (EXIF's 1..8, or None),
-    icc_bytes, exif_bytes, xmp_bytes (0 where there is none) and chunks (a list of {type, offset, bytes}, in the order
-    of the file).
+    are coded, 1.0 for all), grain (its deviation at realism 1, root mean square over the blocks, grey levels),
+    orientation (EXIF's 1..8, or None), icc_bytes, exif_bytes, xmp_bytes (0 where there is none) and chunks (a list of
+    {type, offset, bytes}, in the order of the file).
     Raises CorruptFile (also when the file was cut short), UnsupportedFile, TooLarge or BadInput.
     """
     with Reader(data, max_pixels=max_pixels) as reader:
@@ -231,12 +232,19 @@ def info(data: Any, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
             "gain_map": [int(np.min(reader.qmap)), int(np.max(reader.qmap))] if np.any(reader.qmap) else None,
             "refined": 0.0 if reader.refined is None else round(float(np.mean(reader.refined)), 4),
             "kept": 1.0 if reader.areas is None else round(_kept(reader), 4),
-            "grain": header.grain * UNIT,
+            "grain": _grain(reader),
             "orientation": orientation(reader.exif),
             "icc_bytes": len(reader.icc or b""), "exif_bytes": len(reader.exif or b""),
             "xmp_bytes": len(reader.xmp or b""),
             "chunks": [{"type": kind, "offset": offset, "bytes": length} for kind, offset, length in reader.chunks],
         }
+
+
+def _grain(reader: Reader) -> float:
+    """The deviation of the grain at realism 1, root mean square over the blocks."""
+    if reader.grain is None:
+        return reader.header.grain * UNIT
+    return round(float(np.mean(np.square(deviations(reader.grain)))) ** 0.5, 4)
 
 
 def _kept(reader: Reader) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blockmap
+from . import blockmap, numbermap
 from .errors import AGAIN, BadInput, CorruptFile, TooLarge, UnsupportedFile
 from .varint import get_varint, put_varint
 
@@ -49,7 +49,7 @@ class Header:
     q: int  # 0..63
     realism: float  # 0..1, the default at decoding; stored as a whole percent
     fingerprint: bytes  # 8 bytes: the model that decodes the tiles
-    grain: int = 0  # 0..255: its deviation at realism 1 in sixteenths of a grey level
+    grain: int = 0  # 0..255: the deviation at realism 1 of grain that is white and even, in sixteenths of a grey level
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
@@ -94,6 +94,7 @@ def pack(
     tiles: Sequence[BytesLike],
     *,
     qmap: NDArray[Any] | None = None,
+    grain: NDArray[Any] | None = None,
     refined: NDArray[Any] | None = None,
     areas: tuple[bytes, bytes] | None = None,
     seed: int = 0,
@@ -104,9 +105,9 @@ def pack(
 ) -> bytes:
     """The whole file: `tiles` are the TILE payloads and `alpha` the alpha records, both in grid order.
 
-    qmap: int8 (rows, columns) of header.blocks; one that is all zero is not written. refined: bool of the same
-    shape, the blocks that are refined; where there is none, it is not written. areas: the payloads of KEEP and LABL
-    (areas.py). seed: of the noise, 0..2^32 - 1; 0 is not written. Empty metadata is not written.
+    qmap: int8 (rows, columns) of header.blocks; grain: levels 0..15 of the same shape. What is all zero is not written.
+    refined: bool of the same shape, the blocks that are refined; where there is none, it is not written. areas: the
+    payloads of KEEP and LABL (areas.py). seed: of the noise, 0..2^32 - 1; 0 is not written, nor is empty metadata.
     BadInput when the parts do not fit together, TooLarge when one exceeds its limit.
     """
     if len(tiles) != header.tiles:
@@ -118,13 +119,7 @@ def pack(
     head += header.fingerprint + put_varint(header.width) + put_varint(header.height)
     head += bytes([header.grain]) if header.grain else b""
     out = [SIGNATURE, *_chunk("HEAD", head)]
-    if qmap is not None:
-        if qmap.shape != header.blocks or qmap.dtype.kind not in "iu":
-            raise BadInput(f"a gain map of {qmap.shape} {qmap.dtype} is not whole numbers of shape {header.blocks}")
-        if header.q + int(qmap.min()) < 0 or header.q + int(qmap.max()) > MAX_Q:
-            raise BadInput(f"a gain map around q = {header.q} leaves 0..{MAX_Q}: clip its offsets")
-        if np.any(qmap):
-            out += _chunk("QMAP", zlib.compress(qmap.astype(np.int8).tobytes(), 9))
+    out += _block_numbers(header, qmap, grain)
     if refined is not None and refined.shape != header.blocks:
         raise BadInput(f"a map of refined blocks of {refined.shape} is not of shape {header.blocks}")
     if refined is not None and refined.any():
@@ -154,6 +149,23 @@ def pack(
     for tile in tiles:
         out += _chunk("TILE", tile)
     return b"".join(out)
+
+
+def _block_numbers(
+    header: Header, qmap: NDArray[Any] | None, grain: NDArray[Any] | None
+) -> tuple[()] | tuple[bytes, BytesLike, bytes]:
+    """The chunk with the numbers of the blocks, where any is not 0."""
+    for name, numbers in (("gain", qmap), ("grain", grain)):
+        if numbers is not None and (numbers.shape != header.blocks or numbers.dtype.kind not in "iu"):
+            raise BadInput(
+                f"a {name} map of {numbers.shape} {numbers.dtype} is not whole numbers of shape {header.blocks}"
+            )
+    if qmap is not None and (header.q + int(qmap.min()) < 0 or header.q + int(qmap.max()) > MAX_Q):
+        raise BadInput(f"a gain map around q = {header.q} leaves 0..{MAX_Q}: clip its offsets")
+    if grain is not None and (int(grain.min()) < 0 or int(grain.max()) > numbermap.LEVELS):
+        raise BadInput(f"a grain map leaves 0..{numbermap.LEVELS}")
+    packed = numbermap.pack(np.zeros(header.blocks, np.int8) if qmap is None else qmap, grain)
+    return () if packed is None else _chunk("BMAP", packed)
 
 
 def _chunk(kind: str, payload: BytesLike) -> tuple[bytes, BytesLike, bytes]:

@@ -33,10 +33,9 @@ class Encoder:
         self, picture: pictures.Picture, engine: Runtime, realism: float, keep: bool, progress: Progress,
         areas: Areas | None = None, seed: int = 0, eye: bool = False,
     ):
-        """eye: spend bits where errors are seen, as far as the model's card advises."""
+        """eye: spend bits where errors are seen, and tell of grain, as far as the model's card advises."""
         card = engine.package.card
         self._error: list[float] | None = card.get("grain")
-        self._noise = 0.0
         self.picture, self.engine, self.realism = picture, engine, realism
         self._header(0)  # a picture too large for the format is refused before the work
         self.layout = Layout(*picture.image.size)
@@ -44,8 +43,7 @@ class Encoder:
             self.layout.window(self.layout.picture, halo)  # one too large for the model likewise
         self._adaptive = float(card.get("adaptive", 0.0)) if eye else 0.0
         self._busy = adapt.busyness(picture.image, self.layout) if self._adaptive else None
-        if self._error:
-            self._noise = grain.measured(picture.image, self.layout)
+        self._noise = grain.measured(picture.image, self.layout) if self._error and eye else None
         self.coder = TileCoder(engine)
         self.progress = progress
         self._whole: NDArray[np.float32] | None = None  # latents of the whole picture, of a network that sees no less
@@ -82,8 +80,7 @@ class Encoder:
 
     def _header(self, q: int) -> Header:
         image = self.picture.image
-        lost = grain.number(self._noise, self._error, q / TOP) if self._error else 0
-        return Header(*image.size, image.mode, q, self.realism, self.engine.package.plain, lost)
+        return Header(*image.size, image.mode, q, self.realism, self.engine.package.plain)
 
     def frame(self, q: int, tiles: list[bytes], qmap: NDArray[np.int8] | None) -> bytes:
         """The file around given tiles."""
@@ -92,10 +89,13 @@ class Encoder:
     def _pack(
         self, header: Header, tiles: list[bytes], qmap: NDArray[np.int8] | None, on: NDArray[np.bool_] | None
     ) -> bytes:
-        p = self.picture
+        p, lost = self.picture, None
+        if self._noise is not None and self._error is not None:
+            steps = np.full(header.blocks, header.q, np.int64) + (np.int64(0) if qmap is None else qmap)
+            lost = grain.levels(self._noise, self._error, steps, TOP)
         return container.pack(
-            header, tiles, qmap=qmap, refined=on, areas=self._areas, seed=self._seed, icc=p.icc, exif=p.exif, xmp=p.xmp,
-            alpha=self._alpha,
+            header, tiles, qmap=qmap, grain=lost, refined=on, areas=self._areas, seed=self._seed, icc=p.icc,
+            exif=p.exif, xmp=p.xmp, alpha=self._alpha,
         )
 
     def at(self, q: int, qmap: NDArray[np.int8] | None = None, lift: float = 0.0) -> bytes:

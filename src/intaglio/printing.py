@@ -27,6 +27,7 @@ class Printer:
         self.reader, self.engine, self.header = reader, engine, reader.header
         self.layout = Layout(self.header.width, self.header.height)
         self._coder = TileCoder(engine)
+        self._deviations = None if reader.grain is None else grain.deviations(reader.grain)
         self._whole: tuple[float, NDArray[np.uint8]] | None = None  # realism and pixels, where a model sees no less
         self._latents = Latents(self.layout, self._decode, order)
         self._areas = None if reader.areas is None else areas.unpack(*reader.areas, self.layout)
@@ -61,8 +62,11 @@ class Printer:
         else:
             around = self._synthesise(i, part.grown(refine.REACH, self.layout.picture), realism)
             rgb = refine.corrected(self.engine, around, part, self.layout.picture, self.steps, on, realism)
-        strength = realism * grain.UNIT * self.header.grain
-        return self.shown(grain.printed(rgb, strength, part.x0, part.y0, self.reader.seed) if strength else rgb)
+        if realism and self._deviations is not None:
+            rgb = grain.mapped(rgb, realism, self._deviations, part, self.reader.seed)
+        elif strength := realism * grain.UNIT * self.header.grain:
+            rgb = grain.printed(rgb, strength, part.x0, part.y0, self.reader.seed)
+        return self.shown(rgb)
 
     def both(self, i: int, part: Box, realism: float) -> tuple[Image.Image, Image.Image]:
         """`part`, which lies in tile i, without the refinement and with it in all blocks; both without grain."""

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blockmap
+from . import blockmap, numbermap
 from .container import (
     FRAME,
     MAX_MAP_BYTES,
@@ -46,8 +46,8 @@ MAX_CHUNKS = 256  # chunks before the first TILE
 
 _HEAD_LIMIT = 4096  # far above version 1's 20 bytes, so that a newer HEAD is still recognised as newer
 _STORED_LIMIT = MAX_METADATA + (1 << 20)  # deflate may grow what it cannot shrink, by less than this
-_CRITICAL_ORDER = ("HEAD", "QMAP", "REFN", "KEEP", "LABL", "SEED", "ALPH", "TIDX", "TILE")
-_BEFORE_METADATA = ("QMAP", "REFN", "KEEP", "LABL", "SEED")
+_CRITICAL_ORDER = ("HEAD", "QMAP", "BMAP", "REFN", "KEEP", "LABL", "SEED", "ALPH", "TIDX", "TILE")
+_BEFORE_METADATA = ("QMAP", "BMAP", "REFN", "KEEP", "LABL", "SEED")
 
 
 class Reader:
@@ -55,7 +55,8 @@ class Reader:
 
     source: bytes-like, a path, or a binary file, read from where it stands (one that cannot seek is read whole).
     max_pixels: TooLarge above it. Offsets count from the signature's first byte.
-    Attributes: header; version; qmap: int8 (rows, columns), not writable; refined: bool of the same shape, or None;
+    Attributes: header; version; qmap: int8 (rows, columns), not writable; grain: uint8 of the same shape, levels, or
+    None; refined: bool of the same shape, or None;
     areas: the payloads of KEEP and LABL, or None; seed: of the noise; icc, exif, xmp: bytes or None; size in bytes.
     """
 
@@ -73,6 +74,7 @@ class Reader:
         self.icc: bytes | None = None
         self.exif: bytes | None = None
         self.xmp: bytes | None = None
+        self.grain: NDArray[np.uint8] | None = None
         self.refined: NDArray[np.bool_] | None = None
         self.seed = 0
         self._alpha_at: array[int] | None = None
@@ -107,6 +109,8 @@ class Reader:
                 break
             if kind == "QMAP":
                 self.qmap = self._read_qmap(offset, length)
+            elif kind == "BMAP":
+                self._read_bmap(offset, length)
             elif kind == "REFN":
                 self.refined = self._read_refined(offset, length)
             elif kind in ("KEEP", "LABL"):
@@ -258,10 +262,25 @@ class Reader:
         data = inflate(self._payload("QMAP", offset, length, length), rows * columns)
         if data is None or len(data) != rows * columns:
             raise CorruptFile(f"{where} does not expand to {columns}x{rows} blocks; {AGAIN}")
-        qmap = np.frombuffer(data, np.int8).reshape(rows, columns)
+        return self._gains(np.frombuffer(data, np.int8).reshape(rows, columns), where)
+
+    def _gains(self, qmap: NDArray[np.int8], where: str) -> NDArray[np.int8]:
         if self.header.q + int(qmap.min()) < 0 or self.header.q + int(qmap.max()) > MAX_Q:
             raise CorruptFile(f"{where} leaves q = 0..{MAX_Q}; {AGAIN}")
         return qmap
+
+    def _read_bmap(self, offset: int, length: int) -> None:
+        rows, columns = self.header.blocks
+        where = f"the BMAP chunk at byte {offset}"
+        least, most = numbermap.limits(rows * columns)
+        if not least <= length <= most or any(name == "QMAP" for name, _, _ in self._front):
+            raise CorruptFile(f"{where} has {length} bytes for {rows * columns} blocks, or follows QMAP; {AGAIN}")
+        found = numbermap.unpack(self._payload("BMAP", offset, length, length), rows, columns)
+        if found is None:
+            raise CorruptFile(f"{where} holds no numbers of {columns}x{rows} blocks; {AGAIN}")
+        if found[0] is not None:
+            self.qmap = self._gains(found[0], where)
+        self.grain = found[1]
 
     def _read_refined(self, offset: int, length: int) -> NDArray[np.bool_]:
         rows, columns = self.header.blocks
