@@ -87,6 +87,7 @@ def sources() -> dict[str, tuple[Image.Image, dict]]:
         "pixel": (Image.fromarray(photograph(300, 300, 1, 1)), {"quality": 50}),
         "tiles": (Image.fromarray(landscape(1100, 1030, 7)), {"quality": 10}),
         "gain": (Image.fromarray(landscape(320, 256, 8)), {"quality": 45, "roi": mask}),
+        "blocks": (Image.fromarray(landscape(320, 200, 11)), {"quality": 45, "roi": mask, "seed": 9}),
         "static": (Image.fromarray(static(130, 66, 9)), {"quality": 100}),
         "grouped": (Image.fromarray(photograph(40, 70, 330, 270)), {"quality": 40}),
         "grouped_gain": (Image.fromarray(landscape(310, 256, 8)), {"quality": 60, "roi": mask}),

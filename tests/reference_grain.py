@@ -1,0 +1,44 @@
+"""Soft grain, written from docs/format.md: in real numbers, pixel by pixel. No intaglio."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+M32 = 0xFFFFFFFF
+
+
+def noise(x: int, y: int, seed: int) -> float:
+    v = (x * 0x9E3779B1 ^ y * 0x85EBCA77 ^ seed) & M32
+    v ^= v >> 16
+    v = v * 0x7FEB352D & M32
+    v ^= v >> 15
+    v = v * 0x846CA68B & M32
+    v ^= v >> 16
+    return (sum(v.to_bytes(4, "big")) - 510) / math.sqrt(4 * (256**2 - 1) / 12)
+
+
+def soft(x: int, y: int, seed: int) -> float:
+    weights = {-1: 1, 0: 6, 1: 1}
+    return sum(
+        weights[i] * weights[j] * noise((x + i) & M32, (y + j) & M32, seed) for i in weights for j in weights
+    ) / 38
+
+
+def deviation(levels: np.ndarray, x: int, y: int) -> float:
+    """Between the middles of the blocks around the pixel."""
+    rows, columns = levels.shape
+    of = np.where(levels == 0, 0, 0.3 * 2 ** ((levels - 1) / 2))
+    u = min(max((x + 0.5 - 32) / 64, 0), columns - 1)
+    v = min(max((y + 0.5 - 32) / 64, 0), rows - 1)
+    i, j = int(u), int(v)
+    right, below = min(i + 1, columns - 1), min(j + 1, rows - 1)
+    upper = of[j, i] * (1 - (u - i)) + of[j, right] * (u - i)
+    lower = of[below, i] * (1 - (u - i)) + of[below, right] * (u - i)
+    return float(upper * (1 - (v - j)) + lower * (v - j))
+
+
+def shown(colour: int, x: int, y: int, levels: np.ndarray, seed: int, realism: float) -> int:
+    """What a colour 0..255 of the pixel in column x and row y becomes."""
+    return min(max(math.floor(colour + realism * deviation(levels, x, y) * soft(x, y, seed) + 0.5), 0), 255)
