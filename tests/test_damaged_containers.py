@@ -258,14 +258,14 @@ NO_GAINS = chunk(b"QMAP", zlib.compress(bytes(4)))
         (head() + NO_GAINS + chunk(b"BMAP", b"\3\xf0") + TILE_CHUNK, CorruptFile, "follows QMAP"),
         (head() + chunk(b"BMAP", b"\3") + TILE_CHUNK, CorruptFile, "1 bytes for 4 blocks"),
         (head() + chunk(b"BMAP", b"\3" + bytes(200)) + TILE_CHUNK, CorruptFile, "201 bytes for 4 blocks"),
-        (head() + chunk(b"BMAP", b"\1\xf0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # neither of the maps
-        (head() + chunk(b"BMAP", b"\2\xf0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # not marked as coded
-        (head() + chunk(b"BMAP", b"\x0d\xf0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # halves of no offsets
-        (head() + chunk(b"BMAP", b"\x13\xf0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # an unknown flag
-        (head() + chunk(b"BMAP", b"\3\xe0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # three of four
-        (head() + chunk(b"BMAP", b"\3\xf8") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # five
-        (head() + chunk(b"BMAP", b"\3\xf0\0") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # a byte too many
-        (head() + chunk(b"BMAP", b"\x09\x38") + TILE_CHUNK, CorruptFile, "no numbers of 2x2"),  # a level of -1
+        (head() + chunk(b"BMAP", b"\1\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # neither of the maps
+        (head() + chunk(b"BMAP", b"\2\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # not marked as coded
+        (head() + chunk(b"BMAP", b"\x0d\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # halves of no offsets
+        (head() + chunk(b"BMAP", b"\x13\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # an unknown flag
+        (head() + chunk(b"BMAP", b"\3\xe0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # three of four
+        (head() + chunk(b"BMAP", b"\3\xf8") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # five
+        (head() + chunk(b"BMAP", b"\3\xf0\0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # a byte too many
+        (head() + chunk(b"BMAP", b"\x09\x38") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # a level of -1
         (head() + chunk(b"BMAP", b"\3" + bytes(5) + b"\x0f") + TILE_CHUNK, CorruptFile, "leaves q"),  # -22 from 20
         (head() + chunk(b"note", b"") * 300 + TILE_CHUNK, CorruptFile, "more than 256 chunks"),
     ],

@@ -107,10 +107,10 @@ class Reader:
                 last = kind
             if kind == "TILE":
                 break
-            if kind == "QMAP":
-                self.qmap = self._read_qmap(offset, length)
-            elif kind == "BMAP":
-                self._read_bmap(offset, length)
+            if kind in ("QMAP", "BMAP"):
+                if any(name == "QMAP" for name, _, _ in self._front):
+                    raise CorruptFile(f"the {kind} chunk at byte {offset} follows QMAP, whose place it has; {AGAIN}")
+                self._read_numbers(kind, offset, length)
             elif kind == "REFN":
                 self.refined = self._read_refined(offset, length)
             elif kind in ("KEEP", "LABL"):
@@ -253,34 +253,23 @@ class Reader:
             )
         return header
 
-    def _read_qmap(self, offset: int, length: int) -> NDArray[np.int8]:
+    def _read_numbers(self, kind: str, offset: int, length: int) -> None:
         rows, columns = self.header.blocks
-        where = f"the QMAP chunk at byte {offset}"
+        where = f"the {kind} chunk at byte {offset}"
+        count = rows * columns
         # Deflate never shrinks by more than 1032, nor grows by more than a few bytes in 16 KiB.
-        if not rows * columns // 1032 <= length <= rows * columns + rows * columns // 1000 + 64:
-            raise CorruptFile(f"{where} has {length} bytes for {rows * columns} blocks; {AGAIN}")
-        data = inflate(self._payload("QMAP", offset, length, length), rows * columns)
-        if data is None or len(data) != rows * columns:
-            raise CorruptFile(f"{where} does not expand to {columns}x{rows} blocks; {AGAIN}")
-        return self._gains(np.frombuffer(data, np.int8).reshape(rows, columns), where)
-
-    def _gains(self, qmap: NDArray[np.int8], where: str) -> NDArray[np.int8]:
-        if self.header.q + int(qmap.min()) < 0 or self.header.q + int(qmap.max()) > MAX_Q:
-            raise CorruptFile(f"{where} leaves q = 0..{MAX_Q}; {AGAIN}")
-        return qmap
-
-    def _read_bmap(self, offset: int, length: int) -> None:
-        rows, columns = self.header.blocks
-        where = f"the BMAP chunk at byte {offset}"
-        least, most = numbermap.limits(rows * columns)
-        if not least <= length <= most or any(name == "QMAP" for name, _, _ in self._front):
-            raise CorruptFile(f"{where} has {length} bytes for {rows * columns} blocks, or follows QMAP; {AGAIN}")
-        found = numbermap.unpack(self._payload("BMAP", offset, length, length), rows, columns)
+        least, most = numbermap.limits(count) if kind == "BMAP" else (count // 1032, count + count // 1000 + 64)
+        if not least <= length <= most:
+            raise CorruptFile(f"{where} has {length} bytes for {count} blocks; {AGAIN}")
+        data = self._payload(kind, offset, length, length)
+        found = numbermap.unpack(data, rows, columns) if kind == "BMAP" else _inflated(data, rows, columns)
         if found is None:
-            raise CorruptFile(f"{where} holds no numbers of {columns}x{rows} blocks; {AGAIN}")
-        if found[0] is not None:
-            self.qmap = self._gains(found[0], where)
-        self.grain = found[1]
+            raise CorruptFile(f"{where} does not expand to {columns}x{rows} blocks; {AGAIN}")
+        offsets, self.grain = found
+        if offsets is not None:
+            if self.header.q + int(offsets.min()) < 0 or self.header.q + int(offsets.max()) > MAX_Q:
+                raise CorruptFile(f"{where} leaves q = 0..{MAX_Q}; {AGAIN}")
+            self.qmap = offsets
 
     def _read_refined(self, offset: int, length: int) -> NDArray[np.bool_]:
         rows, columns = self.header.blocks
@@ -337,6 +326,14 @@ class Reader:
         if at != end:
             raise CorruptFile(f"the ALPH chunk at byte {offset} is longer than its {self.header.tiles} tiles; {AGAIN}")
         return pairs
+
+
+def _inflated(data: bytes, rows: int, columns: int) -> tuple[NDArray[np.int8], None] | None:
+    """The offsets of a QMAP, which has no levels of grain; None where it is damaged."""
+    found = inflate(data, rows * columns)
+    if found is None or len(found) != rows * columns:
+        return None
+    return np.frombuffer(found, np.int8).reshape(rows, columns), None
 
 
 def _warn(message: str) -> None:
