@@ -63,14 +63,14 @@ def parse(data: bytes) -> File:
 def block_numbers(data: bytes, shape: tuple[int, int]) -> list[np.ndarray]:
     """The offsets and the grain levels of the blocks."""
     kind, zeros, numbers = data[0], 0, []
-    assert kind & 1 and not kind & 0xF0
+    assert 0 < kind < 8
     for bit in "".join(f"{byte:08b}" for byte in data[1:]):
         if bit == "1":
             numbers.append((zeros + 1) // 2 if zeros % 2 else -(zeros // 2))
         zeros = 0 if bit == "1" else zeros + 1
     assert zeros < 8, "what fills the last byte"
     maps = []
-    for flag, unit in ((2, 2 if kind & 4 else 1), (8, 1)):
+    for flag, unit in ((1, 2 if kind & 2 else 1), (4, 1)):
         found = np.zeros(shape, int)
         for y, x in np.ndindex(shape) if kind & flag else ():
             left = found[y, x - 1] if x else found[y - 1, x] if y else 0

@@ -72,7 +72,7 @@ def test_tuned_for_psnr_or_by_a_model_without_advice_no_map_is_written() -> None
     plain = intaglio.encode(image, tune="psnr", model=with_advice(2.0))
     assert b"BMAP" not in plain
     assert intaglio.encode(image, model=with_advice(0).grainless()) == plain
-    assert b"BMAP" in intaglio.encode(image, model=with_advice(2.0))
+    assert b"BMAP" in intaglio.encode(image, model=with_advice(2.0).grainless())
 
 
 def test_a_picture_without_busy_blocks_pays_for_no_map() -> None:

@@ -50,6 +50,11 @@ def files(draw: st.DrawFn) -> tuple[Header, list[bytes], dict[str, Any]]:
     if draw(st.booleans()):
         seed = draw(st.integers(0, 99))
         parts["qmap"] = np.random.default_rng(seed).integers(-header.q, 64 - header.q, header.blocks).astype(np.int8)
+        if draw(st.booleans()):
+            parts["qmap"] = (parts["qmap"] - parts["qmap"] % 2 * np.sign(parts["qmap"])).astype(np.int8)  # even ones
+    if draw(st.booleans()):
+        rng = np.random.default_rng(draw(st.integers(0, 99)))
+        parts["grain"] = rng.integers(0, draw(st.integers(1, 16)), header.blocks).astype(np.uint8)
     if "A" in header.mode:
         constant = draw(st.booleans())
         boxes = [header.tile_box(i) for i in range(header.tiles)]
@@ -70,6 +75,9 @@ def test_every_part_survives(file: tuple[Header, list[bytes], dict[str, Any]]) -
         expected = parts.get("qmap", np.zeros(header.blocks))
         assert reader.qmap.dtype == np.int8
         np.testing.assert_array_equal(reader.qmap, expected)
+        levels = parts.get("grain", np.zeros(header.blocks))
+        np.testing.assert_array_equal(levels if reader.grain is None else reader.grain, levels)
+        assert not reader.qmap.flags.writeable and (reader.grain is None) == (not levels.any())
         assert [reader.tile(i) for i in range(header.tiles)] == tiles
         assert [reader.alpha(i) for i in range(header.tiles)] == parts.get("alpha", [None] * header.tiles)
         reader.check_tail()

@@ -254,19 +254,21 @@ NO_GAINS = chunk(b"QMAP", zlib.compress(bytes(4)))
         (head() + chunk(b"QMAP", b"not zlib") + TILE_CHUNK, CorruptFile, "expand to 2x2"),
         (head() + chunk(b"QMAP", zlib.compress(b"\x7f\0\0\0")) + TILE_CHUNK, CorruptFile, "leaves q"),
         (head() + chunk(b"QMAP", zlib.compress(b"\xeb\0\0\0")) + TILE_CHUNK, CorruptFile, "leaves q"),
-        (head() + chunk(b"BMAP", b"\3\xf0") + NO_GAINS + TILE_CHUNK, CorruptFile, "after BMAP"),
-        (head() + NO_GAINS + chunk(b"BMAP", b"\3\xf0") + TILE_CHUNK, CorruptFile, "follows QMAP"),
-        (head() + chunk(b"BMAP", b"\3") + TILE_CHUNK, CorruptFile, "1 bytes for 4 blocks"),
-        (head() + chunk(b"BMAP", b"\3" + bytes(200)) + TILE_CHUNK, CorruptFile, "201 bytes for 4 blocks"),
-        (head() + chunk(b"BMAP", b"\1\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # neither of the maps
-        (head() + chunk(b"BMAP", b"\2\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # not marked as coded
-        (head() + chunk(b"BMAP", b"\x0d\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # halves of no offsets
-        (head() + chunk(b"BMAP", b"\x13\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # an unknown flag
-        (head() + chunk(b"BMAP", b"\3\xe0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # three of four
-        (head() + chunk(b"BMAP", b"\3\xf8") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # five
-        (head() + chunk(b"BMAP", b"\3\xf0\0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # a byte too many
-        (head() + chunk(b"BMAP", b"\x09\x38") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # a level of -1
-        (head() + chunk(b"BMAP", b"\3" + bytes(5) + b"\x0f") + TILE_CHUNK, CorruptFile, "leaves q"),  # -22 from 20
+        (head() + chunk(b"BMAP", b"\1\x78") + NO_GAINS + TILE_CHUNK, CorruptFile, "after BMAP"),
+        (head() + NO_GAINS + chunk(b"BMAP", b"\1\x78") + TILE_CHUNK, CorruptFile, "follows QMAP"),
+        (head() + chunk(b"BMAP", b"\1") + TILE_CHUNK, CorruptFile, "1 bytes for 4 blocks"),
+        (head() + chunk(b"BMAP", b"\1" + bytes(200)) + TILE_CHUNK, CorruptFile, "201 bytes for 4 blocks"),
+        (head() + chunk(b"BMAP", b"\0\x78") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # neither of the maps
+        (head() + chunk(b"BMAP", b"\1\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # offsets that are all 0
+        (head() + chunk(b"BMAP", b"\4\xf0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # levels
+        (head() + chunk(b"BMAP", b"\1\x1e") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # even offsets not halved
+        (head() + chunk(b"BMAP", b"\6\x78") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # halves of no offsets
+        (head() + chunk(b"BMAP", b"\x09\x78") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # an unknown flag
+        (head() + chunk(b"BMAP", b"\1\x70") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # three of four
+        (head() + chunk(b"BMAP", b"\1\x7c") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # five
+        (head() + chunk(b"BMAP", b"\1\x78\0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # a byte too many
+        (head() + chunk(b"BMAP", b"\4\x3c") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # a level of -1
+        (head() + chunk(b"BMAP", b"\3" + bytes(2) + b"\3\xc0") + TILE_CHUNK, CorruptFile, "leaves q"),  # -22 from 20
         (head() + chunk(b"note", b"") * 300 + TILE_CHUNK, CorruptFile, "more than 256 chunks"),
     ],
 )
@@ -341,6 +343,9 @@ def test_bombs_are_refused_without_being_held() -> None:
     small = zlib.compress(bytes(60_000))  # short enough to be 2x2 blocks
     with memory_below(MIB), pytest.raises(CorruptFile):
         Reader(SIGNATURE + head() + chunk(b"QMAP", small) + TILE_CHUNK)
+    ones = chunk(b"BMAP", b"\1" + b"\xff" * (36 << 14))  # 288 bits for each of 16384 blocks
+    with memory_below(8 * MIB), pytest.raises(CorruptFile, match="expand to 16384x1"):
+        Reader(SIGNATURE + head(2**20, 16) + ones + chunk(b"TIDX", bytes(1024)) + TILE_CHUNK * 1024)
     with memory_below(MIB), pytest.warns(IntaglioWarning, match="iCCP .* does not expand"):
         reader = Reader(SIGNATURE + head() + chunk(b"iCCP", bomb) + TILE_CHUNK)
     assert reader.icc is None

@@ -76,7 +76,7 @@ def encode(
     the map. keep: None (nothing), a mask as for roi, boxes (x, y, width, height), or a dict of any of boxes, mask and
     classes (names or ids). label_cell: the map is stored with a label every so many pixels (1, 2, 4, ... 64; default 4,
     more in large pictures).
-    seed: 0..2^32 - 1, of the noise, for a model that takes some or puts grain back; stored in the file.
+    seed: 0..2^32 - 1, of the noise, for a model that takes some, or of the grain; stored in the file.
     realism: 0..1, the decoder's default, stored in the file (None: the model's own).
     model: None (released), a released name, a package's path, or a Package. strict: refuse what would be converted.
     device: cpu, cuda, coreml or directml, where the installed onnxruntime has it. threads: 1..256, None for all cores.
@@ -117,8 +117,9 @@ def encode(
         raise BadInput("what is not kept is synthesised from a label map; give it with labels")
     if not hasattr(seed, "__index__") or not 0 <= (seed := operator.index(seed)) < 2**32:
         raise BadInput(f"seed is {seed}; give a whole number from 0 to {2**32 - 1}")
-    if seed and not engine.noisy() and "grain" not in package.card:
-        raise BadInput(f"model {package.name} takes no noise, so that a seed would change nothing; leave it out")
+    if seed and not engine.noisy() and ("grain" not in package.card or tune != "eye"):
+        why = "takes no noise" if "grain" not in package.card else f"has no grain with tune {tune!r}"
+        raise BadInput(f"model {package.name} {why}, so that a seed would change nothing; leave it out")
     searching = limit is not None or roi is not None
     encoder = Encoder(picture, engine, realism, searching, progress, areas, seed, tune == "eye")
     if not searching:

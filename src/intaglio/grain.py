@@ -27,11 +27,10 @@ _CENTRE = 6  # weight of a pixel beside its neighbours' 1: what cameras' interpo
 SQUARE = 8  # pixels along a side of what a deviation is taken of
 LOST = 0.9  # of the deviation in a block, which decoded pictures lack, at every step of q
 SHARE = 0.05  # of the double squares, the flattest, in which there is nothing but noise
-FLOOR = 0.42  # grey levels that clean pictures show at most, for their rounding
-CLEAN = 0.3  # grey levels that the flattest double squares of clean photographs show
+FLOOR = 0.3  # grey levels that clean photographs show, for their texture and their rounding
 BIAS = 1.09  # white noise over what the flattest double squares show of it
 TEXTURE = 1.7  # grey levels from which on it is texture that a block has ...
-NOISY = 1.5  # ... unless the picture's flattest places have so much noise, times this
+NOISY = 1.2  # ... unless the picture's flattest places have so much noise, times this
 BLACK, WHITE = 8, 247  # means of squares beyond which noise is cut off
 FEWEST = 20  # double squares that tell anything
 ROWS = 32  # that noise is made for at a time, in the cache of a core
@@ -83,8 +82,12 @@ def measured(image: Image.Image, layout: Layout) -> NDArray[np.float32]:
             count = np.isfinite(ranked).sum(1)
             middle = (ranked[np.arange(len(ranked)), (count - 1) // 2] + ranked[np.arange(len(ranked)), count // 2]) / 2
             found[row, left // BLOCK : left // BLOCK + len(middle)] = np.where(count > 0, middle, 0)
+    if width % BLOCK < SQUARE <= width and width % BLOCK:  # no whole square of the last column of blocks is inside
+        found[:, -1] = found[:, -2]
+    if height % BLOCK < SQUARE <= height and height % BLOCK:
+        found[-1] = found[-2]
     powers = np.concatenate(doubles)
-    even = max(0.0, float(np.quantile(powers, SHARE)) - CLEAN**2) ** 0.5 if len(powers) >= FEWEST else 0.0
+    even = max(0.0, float(np.quantile(powers, SHARE)) - FLOOR**2) ** 0.5 if len(powers) >= FEWEST else 0.0
     return np.minimum(np.sqrt(found), max(TEXTURE, NOISY * BIAS * even))
 
 
@@ -101,47 +104,48 @@ def levels(
     deviation: NDArray[np.float32], ends: Sequence[float], steps: NDArray[np.int64], top: int
 ) -> NDArray[np.uint8]:
     """What a file says, 0..15 for each block: how much of noise of this deviation is lost at these steps, 0..top. ends:
-    deviations of the codec's own error at the lowest and the highest step, which what is lost is never above."""
+    deviations of the codec's own error at the lowest and the highest step, above which nothing is lost."""
     error = ends[0] ** (1 - steps / top) * ends[1] ** (steps / top)
     lost = np.minimum(LOST * deviation, error)
     found = np.round(2 * np.log2(np.maximum(lost, 1e-3) / FAINTEST) + 1)
     return np.where(lost >= FAINTEST * 2**-0.25, found.clip(1, LEVELS), 0).astype(np.uint8)
 
 
-def deviations(levels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def deviations(said: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The deviation at realism 1 that each level stands for, in grey levels."""
-    return np.where(levels > 0, FAINTEST * 2.0 ** ((levels - 1.0) / 2), 0.0)
+    return np.where(said > 0, FAINTEST * 2.0 ** ((said - 1.0) / 2), 0.0)
 
 
-def between(deviations: NDArray[np.float64], part: Box) -> NDArray[np.float32]:
+def between(blocks: NDArray[np.float64], part: Box) -> NDArray[np.float32]:
     """The deviation at every pixel of `part`, in a straight line between the middles of blocks: (h, w)."""
-    rows, columns = deviations.shape
+    rows, columns = blocks.shape
 
     def around(start: int, stop: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
         place = np.clip((np.arange(start, stop) + 0.5) / BLOCK - 0.5, 0, count - 1)
         first = np.floor(place).astype(np.intp)
         return first, np.minimum(first + 1, count - 1), place - first
 
-    i, j, f = around(part.y0, part.y1, rows)
-    across = deviations[i] * (1 - f[:, None]) + deviations[j] * f[:, None]
-    i, j, f = around(part.x0, part.x1, columns)
-    return (across[:, i] * (1 - f) + across[:, j] * f).astype(np.float32)
+    left, right, f = around(part.x0, part.x1, columns)
+    near = blocks[:, left[0] : right[-1] + 1]  # a picture may be much wider than its parts
+    i, j, g = around(part.y0, part.y1, rows)
+    across = near[i] * (1 - g[:, None]) + near[j] * g[:, None]
+    return (across[:, left - left[0]] * (1 - f) + across[:, right - left[0]] * f).astype(np.float32)
 
 
 def printed(rgb: NDArray[np.uint8], strength: float, x: int, y: int, seed: int) -> NDArray[np.uint8]:
     """Pixels (h, w, 3), whose first one is in column x and row y, with white grey noise of this deviation."""
-    levels = np.floor((np.arange(1021) - _MEAN) * (strength / _DEVIATION) + 0.5).astype(np.int16)  # of each sum
+    of_sum = np.floor((np.arange(1021) - _MEAN) * (strength / _DEVIATION) + 0.5).astype(np.int16)
     h, w = rgb.shape[:2]
     result = np.empty_like(rgb)
     for top in range(0, h, ROWS):
         part = rgb[top : top + ROWS]
-        grey = levels[_sums(x, y + top, w, len(part), seed)][:, :, None]
+        grey = of_sum[_sums(x, y + top, w, len(part), seed)][:, :, None]
         np.clip(part + grey, 0, 255, out=result[top : top + ROWS], casting="unsafe")
     return result
 
 
 def mapped(
-    rgb: NDArray[np.uint8], strength: float, deviations: NDArray[np.float64], part: Box, seed: int
+    rgb: NDArray[np.uint8], strength: float, blocks: NDArray[np.float64], part: Box, seed: int
 ) -> NDArray[np.uint8]:
     """Pixels (h, w, 3) of `part` with soft grey noise: `strength` times the deviation between those of the blocks."""
     total = _CENTRE + 2
@@ -150,7 +154,7 @@ def mapped(
     for top in range(part.y0, part.y1, ROWS):
         strip = Box(part.x0, top, part.x1, min(top + ROWS, part.y1))
         rows = slice(strip.y0 - part.y0, strip.y1 - part.y0)
-        field = between(deviations, strip)
+        field = between(blocks, strip)
         if not field.any():
             result[rows] = rgb[rows]
             continue

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_CODED, _OFFSETS, _HALVED, _LEVELS = 1, 2, 4, 8  # bits of the first byte; a zlib stream's has _CODED off
+_OFFSETS, _HALVED, _LEVELS = 1, 2, 4  # bits of the first byte: what follows, and whether offsets are halves
 LIMIT = 63  # offsets are -63..63
 LEVELS = 15  # levels are 0..15
 MOST = 36  # bytes that a block takes at most: 253 bits for a jump from -63 to 63, 31 for one from 0 to 15
@@ -25,7 +25,7 @@ def limits(blocks: int) -> tuple[int, int]:
 
 def pack(offsets: NDArray[Any], levels: NDArray[Any] | None) -> bytes | None:
     """Offsets -63..63 and levels 0..15 of the blocks (rows, columns) as bytes; None where all are 0."""
-    kind, written = _CODED, []
+    kind, written = 0, []
     if np.any(offsets):
         halved = not np.any(offsets & 1)
         kind |= _OFFSETS | (_HALVED if halved else 0)
@@ -71,15 +71,17 @@ def _restored(left: list[int], columns: int, lowest: int, highest: int) -> list[
 
 
 def unpack(data: bytes, rows: int, columns: int) -> tuple[NDArray[np.int8] | None, NDArray[np.uint8] | None] | None:
-    """(offsets, levels) of `pack`, None for those that are all 0; None where `data` is no such map of this size."""
+    """(offsets, levels) of `pack`, None for those that are all 0; None where it makes no such bytes of such a map."""
     kind = data[0] if data else 0
     maps = bool(kind & _OFFSETS) + bool(kind & _LEVELS)
-    if not kind & _CODED or kind >> 4 or not maps or kind & _HALVED and not kind & _OFFSETS:
+    if kind >> 3 or not maps or kind & _HALVED and not kind & _OFFSETS:
         return None
     bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=1))
-    ends = np.flatnonzero(bits)
     count = rows * columns
-    if len(ends) != maps * count or len(bits) - 1 - ends[-1] > 7:
+    if np.count_nonzero(bits) != maps * count:  # before they are listed, in eight times the memory
+        return None
+    ends = np.flatnonzero(bits)
+    if len(bits) - 1 - ends[-1] > 7:
         return None
     zeros = np.diff(ends, prepend=-1) - 1
     left = np.where(zeros & 1, (zeros + 1) // 2, -(zeros // 2)).tolist()
@@ -90,9 +92,13 @@ def unpack(data: bytes, rows: int, columns: int) -> tuple[NDArray[np.int8] | Non
         if found is None:
             return None
         offsets = (step * np.array(found)).astype(np.int8)
+        if not offsets.any() or step == 1 and not (offsets & 1).any():
+            return None
     if kind & _LEVELS:
         found = _restored(left[-count:], columns, 0, LEVELS)
         if found is None:
             return None
         levels = np.array(found, np.uint8)
+        if not levels.any():
+            return None
     return offsets, levels

@@ -55,9 +55,9 @@ class Reader:
 
     source: bytes-like, a path, or a binary file, read from where it stands (one that cannot seek is read whole).
     max_pixels: TooLarge above it. Offsets count from the signature's first byte.
-    Attributes: header; version; qmap: int8 (rows, columns), not writable; grain: uint8 of the same shape, levels, or
-    None; refined: bool of the same shape, or None;
-    areas: the payloads of KEEP and LABL, or None; seed: of the noise; icc, exif, xmp: bytes or None; size in bytes.
+    Attributes: header; version; qmap: int8 (rows, columns), not writable; grain: uint8 of the same shape, levels, not
+    writable, or None; refined: bool of the same shape, or None; areas: the payloads of KEEP and LABL, or None; seed: of
+    the noise; icc, exif, xmp: bytes or None; size in bytes.
     """
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
@@ -270,6 +270,9 @@ class Reader:
             if self.header.q + int(offsets.min()) < 0 or self.header.q + int(offsets.max()) > MAX_Q:
                 raise CorruptFile(f"{where} leaves q = 0..{MAX_Q}; {AGAIN}")
             self.qmap = offsets
+        for numbers in found:
+            if numbers is not None:
+                numbers.setflags(write=False)
 
     def _read_refined(self, offset: int, length: int) -> NDArray[np.bool_]:
         rows, columns = self.header.blocks

@@ -40,7 +40,8 @@ Realism = Annotated[Optional[float], typer.Option(  # noqa: UP045
 Roi = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--roi", metavar="MASK", help="A picture: white areas are kept better, black ones starved, at the same bytes.")]
 Tune = Annotated[str, typer.Option(
-    "--tune", metavar="|".join(TUNES), help="Spend bits where errors are seen, or alike for the least squared error.")]
+    "--tune", metavar="|".join(TUNES),
+    help="Spend bits where errors are seen and tell of grain, or alike for the least squared error.")]
 Labels = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--labels", metavar="MAP", help="A picture of class ids (or instances), or a folder of NAME.labels.png: what is "
     "not kept is synthesised from it.")]
@@ -53,7 +54,8 @@ KeepClasses = Annotated[Optional[str], typer.Option(  # noqa: UP045
 LabelCell = Annotated[Optional[int], typer.Option(  # noqa: UP045
     "--label-cell", metavar="PIXELS", help="Store a label every so many pixels: 1, 2, 4, ... 64. [default: 4]",
     show_default=False)]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the noise, where the model takes some.")]
+Seed = Annotated[int, typer.Option(
+    "--seed", min=0, max=2**32 - 1, help="Of the grain, and of the noise of models that take some.")]
 Region = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--region", metavar="X,Y,W,H", help="Decode these pixels only.")]
 Format = Annotated[Optional[str], typer.Option(  # noqa: UP045
