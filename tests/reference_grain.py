@@ -1,4 +1,4 @@
-"""Soft grain, written from docs/format.md: in real numbers, pixel by pixel. No intaglio."""
+"""Grain by blocks, written from docs/format.md: in real numbers, pixel by pixel. No intaglio."""
 
 from __future__ import annotations
 
@@ -19,13 +19,6 @@ def noise(x: int, y: int, seed: int) -> float:
     return (sum(v.to_bytes(4, "big")) - 510) / math.sqrt(4 * (256**2 - 1) / 12)
 
 
-def soft(x: int, y: int, seed: int) -> float:
-    weights = {-1: 1, 0: 6, 1: 1}
-    return sum(
-        weights[i] * weights[j] * noise((x + i) & M32, (y + j) & M32, seed) for i in weights for j in weights
-    ) / 38
-
-
 def deviation(levels: np.ndarray, x: int, y: int) -> float:
     """Between the middles of the blocks around the pixel."""
     rows, columns = levels.shape
@@ -41,4 +34,4 @@ def deviation(levels: np.ndarray, x: int, y: int) -> float:
 
 def shown(colour: int, x: int, y: int, levels: np.ndarray, seed: int, realism: float) -> int:
     """What a colour 0..255 of the pixel in column x and row y becomes."""
-    return min(max(math.floor(colour + realism * deviation(levels, x, y) * soft(x, y, seed) + 0.5), 0), 255)
+    return min(max(math.floor(colour + realism * deviation(levels, x, y) * noise(x, y, seed) + 0.5), 0), 255)

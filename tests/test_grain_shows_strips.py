@@ -201,12 +201,11 @@ def test_noise_is_white_normal_and_a_function_of_the_place():
     assert grain.noise(2**20, 2**20, 3, 2).shape == (2, 3)
 
 
-def test_mapped_grain_is_soft_and_as_strong_as_its_map():
+def test_mapped_grain_is_white_and_as_strong_as_its_map():
     rgb, picture = np.full((256, 320, 3), 128, np.uint8), Box(0, 0, 320, 256)
     added = grain.mapped(rgb, 0.5, np.full((4, 5), 6.0), picture, 3).astype(int)[:, :, 0] - 128
     assert added.std() == pytest.approx(3, rel=0.03) and abs(added.mean()) < 0.05
-    beside = (added * np.roll(added, 1, 1)).mean() / added.var()
-    assert beside == pytest.approx(12 / 38, abs=0.03)  # of 1, 6, 1 and itself a place on
+    assert abs((added * np.roll(added, 1, 1)).mean()) < 0.03 * added.var()
     uneven = np.arange(20.0).reshape(4, 5)
     whole = grain.mapped(rgb, 0.5, uneven, picture, 3)
     for part in (Box(70, 40, 200, 133), Box(250, 200, 320, 256), Box(0, 90, 5, 91)):

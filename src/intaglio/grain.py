@@ -22,7 +22,6 @@ from .tiles import Box, Layout, luma, pieces
 UNIT = 1 / 16  # grey levels that HEAD's number counts
 FAINTEST = 0.3  # grey levels of level 1; each next one is stronger by the root of 2
 _MEAN, _DEVIATION = 4 * 127.5, (4 * (256**2 - 1) / 12) ** 0.5  # of the sum of four bytes
-_CENTRE = 6  # weight of a pixel beside its neighbours' 1: what cameras' interpolation and JPEG leave of white noise
 
 SQUARE = 8  # pixels along a side of what a deviation is taken of
 LOST = 0.9  # of the deviation in a block, which decoded pictures lack, at every step of q
@@ -37,9 +36,9 @@ ROWS = 32  # that noise is made for at a time, in the cache of a core
 
 
 def _sums(x: int, y: int, width: int, height: int, seed: int) -> NDArray[np.uint32]:
-    """The sums of four bytes, 0..1020, at the pixels from column x and row y on, -1 or more: (height, width)."""
-    columns = np.arange(x, x + width).astype(np.uint32) * np.uint32(0x9E3779B1)
-    rows = np.arange(y, y + height).astype(np.uint32) * np.uint32(0x85EBCA77)
+    """The sums of four bytes, 0..1020, at the pixels from column x and row y on: (height, width)."""
+    columns = np.arange(x, x + width, dtype=np.uint32) * np.uint32(0x9E3779B1)
+    rows = np.arange(y, y + height, dtype=np.uint32) * np.uint32(0x85EBCA77)
     v = rows[:, None] ^ columns ^ np.uint32(seed)
     v ^= v >> np.uint32(16)
     v *= np.uint32(0x7FEB352D)
@@ -147,9 +146,8 @@ def printed(rgb: NDArray[np.uint8], strength: float, x: int, y: int, seed: int) 
 def mapped(
     rgb: NDArray[np.uint8], strength: float, blocks: NDArray[np.float64], part: Box, seed: int
 ) -> NDArray[np.uint8]:
-    """Pixels (h, w, 3) of `part` with soft grey noise: `strength` times the deviation between those of the blocks."""
-    total = _CENTRE + 2
-    middle, scale = total**2 * _MEAN, strength / ((_CENTRE**2 + 2) * _DEVIATION)
+    """Pixels (h, w, 3) of `part` with white grey noise: `strength` times the deviation between those of the blocks."""
+    scale = np.float32(strength / _DEVIATION)
     result = np.empty_like(rgb)
     for top in range(part.y0, part.y1, ROWS):
         strip = Box(part.x0, top, part.x1, min(top + ROWS, part.y1))
@@ -158,9 +156,7 @@ def mapped(
         if not field.any():
             result[rows] = rgb[rows]
             continue
-        white = _sums(strip.x0 - 1, strip.y0 - 1, strip.width + 2, strip.height + 2, seed).astype(np.int32)
-        down = white[:-2] + _CENTRE * white[1:-1] + white[2:]
-        soft = down[:, :-2] + _CENTRE * down[:, 1:-1] + down[:, 2:]
-        grey = np.floor((soft - np.float32(middle)) * (field * np.float32(scale)) + np.float32(0.5)).astype(np.int16)
+        white = _sums(strip.x0, strip.y0, strip.width, strip.height, seed) - np.float32(_MEAN)
+        grey = np.floor(white * (field * scale) + np.float32(0.5)).astype(np.int16)
         np.clip(rgb[rows] + grey[:, :, None], 0, 255, out=result[rows], casting="unsafe")
     return result
