@@ -71,10 +71,11 @@ MB = 10**6
 
 
 def test_grey_pictures_take_their_pixels_and_little_more(tiny_model: Path, tmp_path: Path) -> None:
-    """1 byte a pixel, and on the way out the file, twice; whole-picture floats would be 4 more."""
+    """1 byte a pixel, and on the way out the file, twice; whole-picture floats would be 4 more. What an allocator does
+    from run to run, some 20 MB, is nearly one more here: 1.2 to 2.9 were measured of the same code."""
     path = str(tmp_path / "picture")
-    assert growth(ENCODE + SAVE, str(tiny_model), TALL, path, mode="L", how={"quality": 50}) < 2.8
-    assert growth(DECODE, str(tiny_model), TALL, path) < 2.8
+    assert growth(ENCODE + SAVE, str(tiny_model), TALL, path, mode="L", how={"quality": 50}) < 3.8
+    assert growth(DECODE, str(tiny_model), TALL, path) < 3.8
 
 
 def test_a_mask_is_never_as_large_as_the_picture(tiny_model: Path) -> None:
