@@ -210,6 +210,15 @@ def test_targets_hold_with_switches_and_all(tiny: Package, useful: Package, phot
     assert len(intaglio.encode(photo, model=useful, roi=mask, quality=30, threads=1)) <= len(same)
 
 
+def test_a_refined_file_keeps_its_grain(tiny: Package, useful: Package, photo: np.ndarray) -> None:
+    told = {"grain": [40.0, 40.0]}
+    files = [intaglio.encode(photo, model=replace(model, card={**model.card, **told}), quality=30, threads=1)
+             for model in (tiny, useful)]
+    with Reader(files[0]) as plain, Reader(files[1]) as refined:
+        assert plain.refined is None and refined.refined is not None
+        assert plain.grain is not None and np.array_equal(plain.grain, refined.grain)
+
+
 def test_the_dial_fades_it(tiny: Package, source: np.ndarray) -> None:
     """Around the realism that it was made for: whole there, half as much half a dial away, none at the other end."""
     model = linear(tiny, {}, 8.0, percent=25)
