@@ -19,6 +19,7 @@ from ..errors import BadInput
 from ..package import MAX_LEVELS
 from .finite import bounded_bits, soft_to_hard
 from .prior import SCALES, Prior, sigma
+from .quantised import quantised_once
 from .transforms import Analysis, HyperAnalysis, Shape, Synthesis, full_precision
 
 STEPS = 64
@@ -191,12 +192,13 @@ class Codec(nn.Module):
         z_scale = self.hyper_index(q)
         q = torch.full_like(q, (STEPS - 1) / 2) if self.one_rate else q
         q_map = (2 * q - (STEPS - 1))[:, None].expand(len(z), 1, *z.shape[2:])
-        if self.prior.hyper is None:
-            z_hat = z + (torch.floor(z + 0.5) - z).detach()
-            z_mean, z_hat = torch.zeros_like(z), z_hat if blocks is None else z_hat * blocks
-        else:
-            z_mean, z_scale, z_hat = self.prior.hyper(z, q_map, z_scale, blocks)
-        return Symbols(z_mean, z_scale, z_hat, *self.prior(y, z_hat, q_map, kept))
+        with quantised_once(self.prior):
+            if self.prior.hyper is None:
+                z_hat = z + (torch.floor(z + 0.5) - z).detach()
+                z_mean, z_hat = torch.zeros_like(z), z_hat if blocks is None else z_hat * blocks
+            else:
+                z_mean, z_scale, z_hat = self.prior.hyper(z, q_map, z_scale, blocks)
+            return Symbols(z_mean, z_scale, z_hat, *self.prior(y, z_hat, q_map, kept))
 
     def noise_shapes(self, height: int, width: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Shapes of the noise of one picture: of its latents, of its hyper-latents."""

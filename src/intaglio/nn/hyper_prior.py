@@ -71,11 +71,11 @@ class HyperPrior(nn.Module):
         base = base.expand_as(z)
         z16 = torch.zeros_like(z)
         found = []
+        masks = [places.to(z) for places in phases(*z.shape[2:])]
         for group, (first, end) in zip(self.groups, self.spans, strict=True):
             done = torch.zeros_like(z[:, :1])
             means, indices, own = (torch.zeros_like(z[:, first:end]) for _ in range(3))
-            for places in phases(*z.shape[2:]):
-                mask = places.to(z)
+            for mask in masks:
                 coded = mask if kept is None else mask * kept
                 mean16, offset = group(context(z16, q, done))
                 index = floor_clamp(base[:, first:end] + offset, 0, SCALES - 1)

@@ -10,14 +10,18 @@ A weight is trained as a real number w and used as w_int * 2^-k with w_int = rou
 factor is a power of two, scaling the weights instead of the sum changes no bit of the result. Only 1x1 and depthwise
 3x3 convolutions exist here: a library may run a dense 3x3 through Winograd or FFT, which is not exact.
 
+A GPU waits for the launch of every small operation, and quantising the weights of one layer takes thirty. So a codec
+quantises all layers together, and once a step: `quantised_once`.
+
 Within `real_numbers()` nothing between layers is rounded; ranges and the weights' integers stay. What is learnt so
 (`train/priors.py`) says the same in integers, but for errors of half a step between layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,8 +62,8 @@ class _RoundClamp(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         (grad,), (x,), (lo, hi) = grads, ctx.saved_tensors, ctx.range
-        blocked = ((x < lo) & (grad > 0)) | ((x > hi) & (grad < 0))
-        return grad.masked_fill(blocked, 0), None, None, None
+        outside = x - x.clamp(lo, hi)
+        return grad.masked_fill(outside * grad < 0, 0), None, None, None
 
 
 def floor_clamp(x: Tensor, lo: float, hi: float) -> Tensor:
@@ -99,35 +103,74 @@ class IntConv(nn.Module):
         shape = (outputs, 1, 3, 3) if depthwise else (outputs, inputs, 1, 1)
         self.weight = nn.Parameter(torch.randn(shape) * scale * (1.0 / taps) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.ready: tuple[Tensor, Tensor] | None = None  # what is used instead within `quantised_once`
 
     def integers(self) -> tuple[Tensor, Tensor, Tensor]:
         """(weights, biases, shifts) as integers in float tensors; shifts have one entry an output channel."""
-        with torch.no_grad():
-            real, offset = self._steps()
-            peak = real.abs().amax(dim=(1, 2, 3)).clamp_min(1e-9)
-            most = JOINED_SHIFT if self.joined else MAX_SHIFT
-            shift = torch.floor(torch.log2(MAX_WEIGHT / peak)).clamp_max(most)
-            shift = torch.minimum(shift, torch.floor(torch.log2(MAX_BIAS / offset.abs().clamp_min(1)))).clamp_min(0)
-            factor = torch.exp2(shift)
-            weight = torch.floor(real * factor[:, None, None, None] + 0.5).clamp_(-MAX_WEIGHT, MAX_WEIGHT)
-            bias = torch.floor(offset * factor + 0.5)
-        return weight, bias, shift
-
-    def _steps(self) -> tuple[Tensor, Tensor]:
-        """Weights and biases between integer steps, real numbers."""
-        return self.weight * (self.gives / self.takes), self.bias * self.gives
+        weights, bias, shift = _integers([self])
+        return weights[0], bias, shift
 
     def forward(self, a: Tensor) -> Tensor:
-        real, offset = self._steps()
-        weight, bias, shift = self.integers()
-        factor = torch.exp2(-shift)
-        # straight through: the value is the quantised one, the gradient that of the real one. A real number minus
-        # itself is exactly 0; real + (quantised - real) can miss by a last bit, and the floor then by a whole step
-        w = weight * factor[:, None, None, None] + (real - real.detach())
-        b = bias * factor + 0.5 + (offset - offset.detach())
+        w, b = self.ready or _quantised([self])[0]
         if self.depthwise:
             return F.conv2d(a, w, b, padding=1, groups=a.shape[1])
         return F.conv2d(a, w, b)
+
+
+@torch.no_grad()
+def _integers(layers: Sequence[IntConv]) -> tuple[list[Tensor], Tensor, Tensor]:
+    """(weights of each layer, biases of all, shifts of all) as integers in float tensors."""
+    real = list(torch._foreach_mul([c.weight for c in layers], [c.gives / c.takes for c in layers]))
+    offset = torch.cat(torch._foreach_mul([c.bias for c in layers], [float(c.gives) for c in layers]))
+    peak = torch.cat([r.amax((1, 2, 3)) for r in torch._foreach_abs(real)]).clamp_min_(1e-9)
+    shift = torch.floor(torch.log2(MAX_WEIGHT / peak))
+    sizes = [len(r) for r in real]
+    torch._foreach_clamp_max_(shift.split(sizes), [JOINED_SHIFT if c.joined else MAX_SHIFT for c in layers])
+    shift = torch.minimum(shift, torch.floor(torch.log2(MAX_BIAS / offset.abs().clamp_min(1)))).clamp_min(0)
+    factor = torch.exp2(shift)
+    weights = torch._foreach_mul(real, [f[:, None, None, None] for f in factor.split(sizes)])
+    torch._foreach_add_(weights, 0.5)
+    torch._foreach_floor_(weights)
+    torch._foreach_clamp_min_(weights, -MAX_WEIGHT)
+    torch._foreach_clamp_max_(weights, MAX_WEIGHT)
+    return list(weights), torch.floor(offset * factor + 0.5), shift
+
+
+class _Quantised(torch.autograd.Function):
+    """(layers, their weights, their biases) to the quantised ones; straight through: gradients are the real ones'."""
+
+    @staticmethod
+    def forward(ctx, layers, *parameters):
+        ctx.layers = layers
+        weights, bias, shift = _integers(layers)
+        factor, sizes = torch.exp2(-shift), [len(w) for w in weights]
+        torch._foreach_mul_(weights, [f[:, None, None, None] for f in factor.split(sizes)])
+        return *weights, *(bias * factor + 0.5).split(sizes)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        layers: Sequence[IntConv] = ctx.layers
+        per = [c.gives / c.takes for c in layers] + [float(c.gives) for c in layers]
+        return None, *torch._foreach_mul(grads, per)
+
+
+def _quantised(layers: Sequence[IntConv]) -> list[tuple[Tensor, Tensor]]:
+    """(weights, biases) of each layer as it uses them: w_int * 2^-k and b_int * 2^-k + 1/2."""
+    both: Any = _Quantised.apply(layers, *(c.weight for c in layers), *(c.bias for c in layers))
+    return list(zip(both[: len(layers)], both[len(layers) :], strict=True))
+
+
+@contextmanager
+def quantised_once(network: nn.Module) -> Iterator[None]:
+    """Inside, the network's layers use weights that were quantised on entry, all together."""
+    layers = [m for m in network.modules() if isinstance(m, IntConv)]
+    for layer, ready in zip(layers, _quantised(layers) if layers else [], strict=True):
+        layer.ready = ready
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.ready = None
 
 
 class IntBlock(nn.Module):

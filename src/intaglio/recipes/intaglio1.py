@@ -84,6 +84,11 @@ class Intaglio1(Recipe):
         checkpoint.fill(network, warm.grouped(network, weights), source)
         return training
 
+    def compile(self, network: Codec) -> None:
+        """The transforms: of the prior's hundreds of small layers the compiler makes minutes."""
+        network.analysis.compile()
+        network.synthesis.compile()
+
     def draw_q(self, draws: Draws) -> Tensor:
         """q of a batch: mostly one step a picture (batch, 1, 1); in some batches it varies by 64x64 block."""
         q = draws.integers(STEPS, 1, 1).float()
