@@ -32,6 +32,7 @@ from ..train import checkpoint, klt, release, warm
 from ..train.data import Photographs
 from ..train.draws import Draws
 from ..train.recipe import Outputs, Recipe, Term
+from ..train.widen import widened
 
 SMALL = Shape()
 FULL = Shape(width=256, analysis_blocks=(5, 2), synthesis_blocks=(7, 2), filter=32)
@@ -81,7 +82,7 @@ class Intaglio1(Recipe):
         else:
             state = checkpoint.load(source)
             weights, training = state["ema"], state.get("training", {})
-        checkpoint.fill(network, warm.grouped(network, weights), source)
+        checkpoint.fill(network, widened(network, warm.grouped(network, weights)), source)
         return training
 
     def compile(self, network: Codec) -> None:
