@@ -10,7 +10,7 @@
 #     --size small|full      which network [small]
 #     --leg fidelity|decoder|perceptual|realism|all                       [all]
 #     --minutes N            time box of each leg, export and all [24]
-#     --warm FILE            package or checkpoint that the first leg starts from [the KLT]
+#     --warm FILE            package or checkpoint that the first leg starts from, a smaller size's too [the KLT]
 #     --steady               perceptual and realism at a constant learning rate, their weights averaged over the leg (or
 #                            its last ten thousand steps): what gains where a model is trained already
 #     --runs N               N runs of those two legs at once, seeds 0 to N - 1, and the mean of them [1]; to give each

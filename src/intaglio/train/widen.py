@@ -33,7 +33,8 @@ def widened(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]
         new = own.get(name)
         if new is None or not name.startswith(("analysis.", "synthesis.")) or new.dim() != old.dim():
             continue
-        if new.shape == old.shape or new.shape[2:] != old.shape[2:] or any(n < o for n, o in zip(new.shape, old.shape, strict=True)):
+        smaller = any(n < o for n, o in zip(new.shape, old.shape, strict=True))
+        if new.shape == old.shape or new.shape[2:] != old.shape[2:] or smaller:
             continue
         places = _places(old, new, name.rpartition(".")[0] in halves)
         grown = new.clone()
