@@ -51,8 +51,9 @@ class Perceptual1(Intaglio1):
         return {"vgg": self._vgg}
 
     def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
+        corner = draws.uniform(2).cpu()  # read before the device has work, for which it would have to wait
         out = super().outputs(network, x, draws)
-        out.extra["corner"] = draws.uniform(2).to(x.device)
+        out.extra["corner"] = corner
         return out
 
     def _vgg_weight(self, out: Outputs) -> Tensor:

@@ -101,7 +101,7 @@ class Realism1(Perceptual1):
     def outputs(self, network: Codec, x: Tensor, draws: Draws) -> Outputs:
         q = self.draw_q(draws).to(x.device)
         r = 1.0 if draws.shared() < 2 / 3 else draws.shared()
-        corner = draws.uniform(2).to(x.device)
+        corner = draws.uniform(2).cpu()  # as in stage 1c
         with torch.no_grad():
             latent, t, bits = network.code(x, q)
         x_hat = network.synthesis(latent, t, x.new_full((1,), r))
