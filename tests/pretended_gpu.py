@@ -25,7 +25,9 @@ module: Any = getattr(torch, NAME)
 module.get_amp_supported_dtype = lambda: [torch.bfloat16]
 module.get_rng_state = lambda device: torch.empty(0)
 module.set_rng_state = lambda *_: None
-INDEXED = ("aten::index", "aten::index_put_", "aten::_index_put_impl_")
+INDEXED = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
+JOINED = ("aten::cat", "aten::stack")
+_generators: dict[int, tuple[torch.Generator, Any]] = {}
 
 
 class Far(Tensor):
@@ -73,7 +75,11 @@ def _run(func, args, kwargs):
         return args[0]
     if name == "aten::_local_scalar_dense":
         return func(_near(args[0]))
-    must = given[:1] if name in INDEXED else [t for t in given if t.dim()]
+    must = [t for t in given if t.dim() or name in JOINED]
+    if name in INDEXED:  # indices may lie elsewhere, what is read and written may not
+        must = [args[0], *args[2:3]]
+    if func._schema.is_mutable and isinstance(args[0], Tensor):
+        must.append(args[0])
     if any(isinstance(t, Far) for t in given) and not all(isinstance(t, Far) for t in must):
         raise RuntimeError(f"{name}: tensors on two devices: {[(str(t.device), tuple(t.shape)) for t in given]}")
     out = func(*tree_map(_near, args), **tree_map(_near, kwargs))
@@ -106,6 +112,10 @@ class _Calls(TorchFunctionMode):
             return args[0].near.tolist()
         if func is torch.Tensor.new_tensor and isinstance(args[0], Far):
             return Far(torch.tensor(*args[1:], **{"dtype": args[0].dtype} | kwargs))
+        if kwargs.get("generator") is not None and func is not torch.Tensor.normal_:
+            of = _generators[id(kwargs["generator"])][1]
+            if _is_far(of) != _is_far(kwargs.get("device", "cpu")):
+                raise RuntimeError(f"{func.__name__}: a generator of {of or 'cpu'} draws for another device")
         if _is_far(kwargs.get("device")) and not any(isinstance(a, Tensor) for a in args):
             return Far(func(*args, **kwargs | {"device": "cpu"}))
         return func(*args, **kwargs)
@@ -131,7 +141,13 @@ def lent() -> Iterator[str]:
     """Inside, there is a device of the name that is given."""
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     generator = torch.Generator
-    torch.Generator = lambda device=None: generator()  # type: ignore[assignment,misc]
+
+    def made(device: Any = None) -> torch.Generator:
+        new = generator()
+        _generators[id(new)] = new, device
+        return new
+
+    torch.Generator = made  # type: ignore[assignment,misc]
     try:
         with _Operations(), _Calls():
             yield NAME

@@ -11,6 +11,7 @@ from tiny_recipe import TINY, Tiny, start
 
 from intaglio.errors import BadInput
 from intaglio.nn.codec import Codec
+from intaglio.recipes import intaglio1, realism1
 from intaglio.train.loop import Options, Trainer
 from intaglio.train.widen import widened
 
@@ -54,6 +55,27 @@ def test_everything_that_is_new_learns(tmp_path: Path) -> None:
     assert kept.float().mean() > 0.9
     assert torch.equal(before["analysis.down.weight"][:, 4 * 192 :], torch.zeros(32, 4 * 16, 1, 1))
     assert after["analysis.down.weight"][:, 4 * 192 :].abs().min() > 0
+
+
+def test_every_run_widens_alike(tmp_path: Path) -> None:
+    """Else the mean of several runs would be that of strangers."""
+    _, photographs, source = start(tmp_path)
+    recipe = dataclasses.replace(Tiny(), shape=LARGE, fooling=0.0)
+    one, other = (Trainer(recipe, photographs, Options(tmp_path, steps=1, warm=source, seed=seed)).network.state_dict()
+                  for seed in (1, 2))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize("recipe", [intaglio1.Decoder1(), realism1.small], ids=["decoder", "realism"])
+@pytest.mark.parametrize("change", [{"width": 208}, {"analysis_blocks": (2, 1)}, {"synthesis_blocks": (1, 2)}], ids=str)
+def test_a_stage_that_trains_a_part_refuses_to_grow(recipe, change, tmp_path: Path) -> None:
+    """What is new would stay as it began, and cost its time in every picture."""
+    _, _, source = start(tmp_path)
+    recipe = dataclasses.replace(recipe, shape=dataclasses.replace(TINY, **change))
+    with pytest.raises(BadInput, match="smaller size"):
+        recipe.warm(recipe.network(), source)
+    recipe = dataclasses.replace(recipe, shape=TINY)
+    recipe.warm(recipe.network(), source)
 
 
 def test_a_smaller_size_cannot_take_what_a_larger_one_has_learnt(tmp_path: Path) -> None:

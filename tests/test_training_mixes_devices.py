@@ -26,8 +26,14 @@ def trained(kind: str, folder: Path) -> None:
     recipe = dataclasses.replace(small, shape=TINY, crop=64, batch=2, mixed=0.5)
     _, _, source = start(folder)
     with lent() as gpu:
-        with pytest.raises(RuntimeError, match="two devices"):
-            torch.zeros(2, device=gpu) + torch.zeros(2)
+        near, far = torch.zeros(2), torch.zeros(2, device=gpu)
+        for mixed in (lambda: far + near, lambda: torch.stack([far.sum(), near.sum()]),
+                      lambda: near.sum().add_(far.sum()), lambda: far.index_put_((torch.tensor([0]),), near[:1])):
+            with pytest.raises(RuntimeError, match="two devices"):
+                mixed()
+        with pytest.raises(RuntimeError, match="another device"):
+            torch.rand(2, device=gpu, generator=torch.Generator("cpu"))
+        assert (far + near.sum())[torch.tensor([0])].device.type == gpu
         photographs = Photographs(folder / "pack", gpu)
         for resume in (False, True):
             options = Options(folder / "run", steps=6 if resume else 3, device=gpu, resume=resume,

@@ -23,7 +23,8 @@ Minutes = Annotated[Optional[float], typer.Option("--minutes", help="Time box, e
 Steps = Annotated[Optional[int], typer.Option("--steps", min=1, help="Number of steps.")]  # noqa: UP045
 Listing = Annotated[bool, typer.Option("--list", help="Name the recipes, and end.")]
 Warm = Annotated[Optional[Path], typer.Option(  # noqa: UP045
-    "--warm", metavar="FILE", help="Package or checkpoint to start from.", show_default=False)]
+    "--warm", metavar="FILE", show_default=False,
+    help="Package or checkpoint to start from; for intaglio1, a smaller size's too.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it stopped.")]
 Batch = Annotated[Optional[int], typer.Option("--batch", min=1, help="Crops a step and process.")]  # noqa: UP045
 Crop = Annotated[Optional[int], typer.Option("--crop", help="Their side, a multiple of 64 pixels.")]  # noqa: UP045
@@ -39,7 +40,7 @@ Half = Annotated[bool, typer.Option(
     "--bfloat16",
     help="Autocast, outside the prior. For GPUs, and CPUs that multiply it (AVX512-BF16); others lose by it.")]
 Compile = Annotated[bool, typer.Option(
-    "--compile", help="Up to a quarter faster, after minutes of compiling: for stage 1 in float32.")]
+    "--compile", help="Compile what pays, which takes minutes first: for stage 1 in float32.")]
 Threads = Annotated[Optional[int], typer.Option("--threads", min=1, max=MAX_THREADS)]  # noqa: UP045
 Strip = Annotated[float, typer.Option("--strip-minutes", help="How often a strip of pictures is drawn.")]
 Pictures = Annotated[Optional[int], typer.Option(  # noqa: UP045

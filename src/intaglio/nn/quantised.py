@@ -142,6 +142,7 @@ class _Quantised(torch.autograd.Function):
     @staticmethod
     def forward(ctx, layers, *parameters):
         ctx.layers = layers
+        ctx.set_materialize_grads(False)  # a layer that a loss does not reach has no gradient
         weights, bias, shift = _integers(layers)
         factor, sizes = torch.exp2(-shift), [len(w) for w in weights]
         torch._foreach_mul_(weights, [f[:, None, None, None] for f in factor.split(sizes)])
@@ -151,7 +152,10 @@ class _Quantised(torch.autograd.Function):
     def backward(ctx, *grads):
         layers: Sequence[IntConv] = ctx.layers
         per = [c.gives / c.takes for c in layers] + [float(c.gives) for c in layers]
-        return None, *torch._foreach_mul(grads, per)
+        reached = [i for i, grad in enumerate(grads) if grad is not None]
+        scaled = torch._foreach_mul([grads[i] for i in reached], [per[i] for i in reached]) if reached else []
+        found = dict(zip(reached, scaled, strict=True))
+        return None, *(found.get(i) for i in range(len(grads)))
 
 
 def _quantised(layers: Sequence[IntConv]) -> list[tuple[Tensor, Tensor]]:
@@ -164,13 +168,14 @@ def _quantised(layers: Sequence[IntConv]) -> list[tuple[Tensor, Tensor]]:
 def quantised_once(network: nn.Module) -> Iterator[None]:
     """Inside, the network's layers use weights that were quantised on entry, all together."""
     layers = [m for m in network.modules() if isinstance(m, IntConv)]
+    before = [layer.ready for layer in layers]
     for layer, ready in zip(layers, _quantised(layers) if layers else [], strict=True):
         layer.ready = ready
     try:
         yield
     finally:
-        for layer in layers:
-            layer.ready = None
+        for layer, earlier in zip(layers, before, strict=True):
+            layer.ready = earlier
 
 
 class IntBlock(nn.Module):

@@ -23,6 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..errors import BadInput
 from ..losses.masking import visibility
 from ..losses.rate import bits_per_pixel
 from ..nn.codec import STEPS, Codec, rate_weight
@@ -32,7 +33,7 @@ from ..train import checkpoint, klt, release, warm
 from ..train.data import Photographs
 from ..train.draws import Draws
 from ..train.recipe import Outputs, Recipe, Term
-from ..train.widen import widened
+from ..train.widen import is_smaller, widened
 
 SMALL = Shape()
 FULL = Shape(width=256, analysis_blocks=(5, 2), synthesis_blocks=(7, 2), filter=32)
@@ -60,6 +61,7 @@ class Intaglio1(Recipe):
     """Stage 1, fidelity: rate + lambda(q) MSE at every q."""
 
     idle: ClassVar[tuple[str, ...]] = ("critic_betas", "critic_rate", "head_start", "target_bpp")
+    grows: ClassVar[bool] = True  # whether it may start from a smaller size: all of the network learns
     name: str = "intaglio1-small"
     shape: Shape = SMALL
     crop: int = 192
@@ -82,7 +84,15 @@ class Intaglio1(Recipe):
         else:
             state = checkpoint.load(source)
             weights, training = state["ema"], state.get("training", {})
-        checkpoint.fill(network, widened(network, warm.grouped(network, weights)), source)
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)  # what the source lacks begins alike in every run, so that runs can be averaged
+            begun = self.network()
+        weights = warm.grouped(begun, weights)
+        if not self.grows and (new := is_smaller(begun, weights)):
+            raise BadInput(f"{source}: is of a smaller size than {self.name}, which would leave what is new ({new} "
+                           "...) as it is; train all of the larger network first: the fidelity or the perceptual stage")
+        checkpoint.fill(begun, widened(begun, weights), source)
+        network.load_state_dict(begun.state_dict())
         return training
 
     def compile(self, network: Codec) -> None:
@@ -132,6 +142,7 @@ full = Intaglio1("intaglio1", shape=FULL, crop=256, batch=32, release="intaglio1
 class Decoder1(Intaglio1):
     """Stage 1b: the synthesis alone learns on, from bytes that stay as they are, at twice the pixels a second."""
 
+    grows: ClassVar[bool] = False
     name: str = "intaglio1-small-decoder"
 
     def trainable(self, network: Codec) -> Iterable[nn.Parameter]:

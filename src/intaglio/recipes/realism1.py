@@ -58,6 +58,7 @@ class Realism1(Perceptual1):
     """Stage 2, realism: the synthesis learns to print at every position of the dial, from the same bytes."""
 
     idle: ClassVar[tuple[str, ...]] = ("mixed", "target_bpp", "thrift")
+    grows: ClassVar[bool] = False  # the dial alone learns
     name: str = "intaglio1-small-realism"
     crop: int = 128
     batch: int = 6

@@ -51,6 +51,6 @@ def fill(network: torch.nn.Module, weights: dict[str, torch.Tensor], source: Pat
     wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
     if wrong:
         raise BadInput(f"{source}: its weights are another network's ({', '.join(wrong[:3])} ...); train the recipe "
-                       "and the size that it was trained with, or without --warm")
+                       "and the size that it was trained with (of intaglio1, or a larger one), or without --warm")
     network.load_state_dict(weights, strict=False)
     return [k for k in own if k not in weights]

@@ -1,9 +1,9 @@
 """A network goes on as a larger one: wider and deeper transforms that compute, at first, what the smaller ones did.
 
-New channels see everything and are seen by nobody: what they begin as is chance, and the weights from them to the old
-ones are 0 (Chen, Goodfellow, Shlens 2015, "Net2Net", makes copies of channels instead, which then have to grow apart).
-New blocks are residual and begin at 0 by themselves. So a size that has never been trained starts where another one
-stands, and all of it learns from the first step on.
+New channels see everything and are seen by no old one: what they begin as is chance, and the weights from them to the
+old ones are 0 (Chen, Goodfellow, Shlens 2015, "Net2Net", makes copies of channels instead, which then have to grow
+apart). New blocks are residual and begin at 0 by themselves. So a size that has never been trained starts where another
+one stands; the weights from what is new learn first, those that lead to it from the next step on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,19 @@ def _places(old: Tensor, new: Tensor, halves: bool) -> list[Tensor]:
     if halves:
         rows = torch.where(rows < len(old) // 2, rows, rows + (len(new) - len(old)) // 2)
     return [rows, *(torch.arange(n) for n in old.shape[1:2])]
+
+
+def is_smaller(network: nn.Module, weights: dict[str, Tensor]) -> str:
+    """A tensor of this network's transforms for which `weights`, of a network like it, have no or a smaller one, where
+    there is such a tensor; "" else. Dials and the filter, which old packages lack, do not count where they are missing.
+    """
+    for name, own in network.state_dict().items():
+        if name.startswith(("analysis.", "synthesis.")):
+            old = weights.get(name)
+            young = ".dial_" in name or ".filter." in name
+            if not young if old is None else old.numel() < own.numel():
+                return name
+    return ""
 
 
 def widened(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
