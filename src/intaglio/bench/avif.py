@@ -59,9 +59,10 @@ class Trick(NamedTuple):
 
     @property
     def name(self) -> str:
+        """What follows the codec's name."""
         kind = "colour grain" if self.colour else "grain"
         parts = [f"sharpen {self.sharpen}%"] * bool(self.sharpen) + [f"{kind} {self.grain:g}"] * bool(self.grain)
-        return " + ".join(["AVIF", *parts])
+        return "".join(f" + {part}" for part in parts)
 
     def apply(self, picture: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
         """The picture (h, w, 3) after the trick; the grain is drawn from `seed`."""
