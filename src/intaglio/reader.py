@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import blockmap, numbermap
+from .chunks import Chunks
 from .container import (
     FRAME,
     MAX_MAP_BYTES,
@@ -39,7 +40,7 @@ from .container import (
     parse_header,
 )
 from .errors import AGAIN, CorruptFile, IntaglioWarning, TooLarge, UnsupportedFile
-from .source import PIECE, Source, inflate
+from .source import inflate
 from .varint import get_varint
 
 MAX_CHUNKS = 256  # chunks before the first TILE
@@ -61,7 +62,7 @@ class Reader:
     """
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
-        self._source = Source(source)
+        self._chunks = Chunks(source)
         try:
             self._open(max_pixels)
         except BaseException:
@@ -69,7 +70,7 @@ class Reader:
             raise
 
     def _open(self, max_pixels: int) -> None:
-        self.size = self._source.size
+        self.size = self._chunks.size
         self.version = VERSION
         self.icc: bytes | None = None
         self.exif: bytes | None = None
@@ -80,9 +81,9 @@ class Reader:
         self._alpha_at: array[int] | None = None
         self._alpha_chunk: tuple[int, int] | None = None
         self._front: list[tuple[str, int, int]] = []
-        check_signature(self._source.read(0, min(len(SIGNATURE), self.size)))
+        check_signature(self._chunks.read(0, min(len(SIGNATURE), self.size)))
         offset = len(SIGNATURE)
-        kind, length = self._frame(offset)
+        kind, length = self._chunks.frame(offset)
         if kind != "HEAD":
             raise CorruptFile(f"the chunk at byte {offset} is {kind} where HEAD belongs; {AGAIN}")
         self.header = self._read_head(offset, length, max_pixels)
@@ -97,7 +98,7 @@ class Reader:
                 raise CorruptFile(f"more than {MAX_CHUNKS} chunks come before the first tile; {AGAIN}")
             if offset == self.size:
                 raise CorruptFile(f"the file ends at byte {offset}, before its first tile; {AGAIN}")
-            kind, length = self._frame(offset)
+            kind, length = self._chunks.frame(offset)
             if kind in _CRITICAL_ORDER:
                 if _CRITICAL_ORDER.index(kind) <= _CRITICAL_ORDER.index(last):
                     raise CorruptFile(f"the {kind} chunk at byte {offset} comes after {last}; {AGAIN}")
@@ -114,9 +115,9 @@ class Reader:
             elif kind == "REFN":
                 self.refined = self._read_refined(offset, length)
             elif kind in ("KEEP", "LABL"):
-                maps.append(self._payload(kind, offset, length, MAX_MAP_BYTES))
+                maps.append(self._chunks.payload(kind, offset, length, MAX_MAP_BYTES))
             elif kind == "SEED":
-                self.seed = int.from_bytes(self._payload(kind, offset, length, 4), "big")
+                self.seed = int.from_bytes(self._chunks.payload(kind, offset, length, 4), "big")
                 if length != 4 or not self.seed:
                     raise CorruptFile(f"the SEED chunk at byte {offset} is no seed; {AGAIN}")
             elif kind == "ALPH":
@@ -155,7 +156,7 @@ class Reader:
     @property
     def bytes_read(self) -> int:
         """Bytes taken from the source so far, chunk frames included."""
-        return self._source.bytes_read
+        return self._chunks.bytes_read
 
     def tile(self, i: int) -> bytes:
         """The payload of TILE i; reads its chunk only."""
@@ -167,7 +168,7 @@ class Reader:
                 f"tile {i} ends at byte {start + FRAME + length} and the file at byte {self.size}: "
                 "it was cut short, so get the whole file"
             )
-        chunk = self._source.read(start, FRAME + length)
+        chunk = self._chunks.read(start, FRAME + length)
         if chunk[:8] != b"TILE" + struct.pack(">I", length):
             raise CorruptFile(f"no TILE of {length} bytes is at byte {start}, where tile {i} belongs; {AGAIN}")
         payload = chunk[8:-4]
@@ -185,7 +186,7 @@ class Reader:
         start, length = self._alpha_at[2 * i], self._alpha_at[2 * i + 1]
         if length > alpha_limit(width, height):
             raise CorruptFile(f"the alpha of tile {i} claims {length} bytes for {width}x{height} pixels; {AGAIN}")
-        record = self._source.read(start, length)
+        record = self._chunks.read(start, length)
         if problem := alpha_problem(record, width, height):
             raise CorruptFile(f"the alpha record of tile {i} at byte {start} {problem}; {AGAIN}")
         return record
@@ -200,7 +201,7 @@ class Reader:
 
     def close(self) -> None:
         """Lets go of the source; closes only a file that the Reader opened."""
-        self._source.close()
+        self._chunks.close()
 
     def __enter__(self) -> Reader:
         return self
@@ -208,42 +209,9 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _frame(self, offset: int) -> tuple[str, int]:
-        """(type, payload length) of the chunk at `offset`; the file has that many bytes, unless it is a TILE."""
-        if offset + FRAME > self.size:
-            raise CorruptFile(
-                f"the file ends at byte {self.size}, inside the chunk at byte {offset}: get the whole file"
-            )
-        frame = self._source.read(offset, 8)
-        if not (frame[:4].isalpha() and frame[:4].isascii()):
-            raise CorruptFile(f"no chunk starts at byte {offset}, where one belongs; {AGAIN}")
-        kind, length = frame[:4].decode(), int.from_bytes(frame[4:], "big")
-        if offset + FRAME + length > self.size and kind != "TILE":  # what there is of a cut file can be decoded
-            raise CorruptFile(
-                f"the {kind} chunk at byte {offset} claims {length} bytes and the file ends at byte {self.size}: "
-                "it was cut short or damaged, so get a fresh copy"
-            )
-        return kind, length
-
-    def _crc_ok(self, kind: str, offset: int, length: int) -> bool:
-        """Whether the chunk's CRC-32 holds; in pieces, so that its length costs no memory."""
-        crc, at, end = zlib.crc32(kind.encode()), offset + 8, offset + 8 + length
-        while at < end:
-            piece = self._source.read(at, min(PIECE, end - at))
-            crc = zlib.crc32(piece, crc)
-            at += len(piece)
-        return crc == int.from_bytes(self._source.read(end, 4), "big")
-
-    def _payload(self, kind: str, offset: int, length: int, limit: int) -> bytes:
-        if length > limit:
-            raise CorruptFile(f"the {kind} chunk at byte {offset} claims {length} bytes, above {limit}; {AGAIN}")
-        chunk = self._source.read(offset + 8, length + 4)
-        if zlib.crc32(chunk[:length], zlib.crc32(kind.encode())) != int.from_bytes(chunk[length:], "big"):
-            raise CorruptFile(f"the {kind} chunk at byte {offset} fails its checksum; {AGAIN}")
-        return chunk[:length]
-
     def _read_head(self, offset: int, length: int, max_pixels: int) -> Header:
-        header = parse_header(self._payload("HEAD", offset, length, _HEAD_LIMIT), f"the HEAD chunk at byte {offset}")
+        head = self._chunks.payload("HEAD", offset, length, _HEAD_LIMIT)
+        header = parse_header(head, f"the HEAD chunk at byte {offset}")
         width, height = header.width, header.height
         if width * height > max_pixels:
             raise TooLarge(f"{width}x{height} pixels are above max_pixels = {max_pixels}: raise it to decode this file")
@@ -261,7 +229,7 @@ class Reader:
         least, most = numbermap.limits(count) if kind == "BMAP" else (count // 1032, count + count // 1000 + 64)
         if not least <= length <= most:
             raise CorruptFile(f"{where} has {length} bytes for {count} blocks; {AGAIN}")
-        data = self._payload(kind, offset, length, length)
+        data = self._chunks.payload(kind, offset, length, length)
         found = numbermap.unpack(data, rows, columns) if kind == "BMAP" else _inflated(data, rows, columns)
         if found is None:
             raise CorruptFile(f"{where} does not expand to {columns}x{rows} blocks; {AGAIN}")
@@ -276,7 +244,8 @@ class Reader:
 
     def _read_refined(self, offset: int, length: int) -> NDArray[np.bool_]:
         rows, columns = self.header.blocks
-        refined = blockmap.unpack(self._payload("REFN", offset, length, blockmap.limit(rows, columns)), rows, columns)
+        payload = self._chunks.payload("REFN", offset, length, blockmap.limit(rows, columns))
+        refined = blockmap.unpack(payload, rows, columns)
         if refined is None:
             raise CorruptFile(f"the REFN chunk at byte {offset} is no map of {columns}x{rows} blocks; {AGAIN}")
         return refined
@@ -284,7 +253,7 @@ class Reader:
     def _read_index(self, offset: int, length: int) -> array[int]:
         if self.header.tiles == 1 or not self.header.tiles <= length <= 5 * self.header.tiles:
             raise CorruptFile(f"the TIDX chunk at byte {offset} does not index {self.header.tiles} tiles; {AGAIN}")
-        data = self._payload("TIDX", offset, length, length)
+        data = self._chunks.payload("TIDX", offset, length, length)
         lengths, at = array("Q"), 0
         for i in range(self.header.tiles):
             n, at = get_varint(data, at, MAX_TILE_BYTES, f"the length of tile {i} in the TIDX chunk at byte {offset}")
@@ -297,7 +266,7 @@ class Reader:
         if any(name == kind for name, _, _ in self._front):
             return _warn(f"a second {kind} chunk at byte {offset} is ignored")
         try:
-            data: bytes | None = self._payload(kind, offset, length, _STORED_LIMIT)
+            data: bytes | None = self._chunks.payload(kind, offset, length, _STORED_LIMIT)
         except CorruptFile as error:
             return _warn(f"metadata ignored: {error}")
         if kind != "eXIF":
@@ -308,19 +277,19 @@ class Reader:
 
     def _skip_unknown(self, kind: str, offset: int, length: int) -> None:
         # A failing checksum puts the type itself in doubt: QMAP with one bit flipped is an ancillary-looking qMAP.
-        if not self._crc_ok(kind, offset, length):
+        if not self._chunks.crc_ok(kind, offset, length):
             raise CorruptFile(f"the {kind} chunk at byte {offset} is unknown and fails its checksum; {AGAIN}")
         if kind[0].isupper():
             raise UnsupportedFile(f"the file needs the {kind} chunk at byte {offset}, unknown here: upgrade intaglio")
 
     def _index_alpha(self, offset: int, length: int) -> array[int]:
         """(offset, length) pairs, flat, of the alpha records, once the chunk's checksum holds."""
-        if not self._crc_ok("ALPH", offset, length):
+        if not self._chunks.crc_ok("ALPH", offset, length):
             raise CorruptFile(f"the ALPH chunk at byte {offset} fails its checksum; {AGAIN}")
         pairs, at, end = array("Q"), offset + 8, offset + 8 + length
         for i in range(self.header.tiles):
             where = f"the alpha length of tile {i} at byte {at}"
-            n, used = get_varint(self._source.read(at, min(5, end - at)), 0, where=where)
+            n, used = get_varint(self._chunks.read(at, min(5, end - at)), 0, where=where)
             at += used
             if at + n > end:
                 raise CorruptFile(f"the alpha record of tile {i} at byte {at} leaves its chunk; {AGAIN}")
