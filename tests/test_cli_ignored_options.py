@@ -56,6 +56,18 @@ def test_realism_and_roi(encoded, here):
     assert intaglio.info(encoded("--roi", "mask.png")[0])["gain_map"] is not None
 
 
+def test_grain_of_the_viewers_own(encoded, here, tiny_model, capsys):
+    data = encoded()[0]
+    for given in ("0", "4"):
+        assert call("decode", "a.itg", "--model", tiny_model, "-o", f"{given}.png", "--grain", given) == 0
+        expected = intaglio.decode(data, model=tiny_model, grain=float(given))
+        assert np.array_equal(np.asarray(Image.open(f"{given}.png")), np.asarray(expected))
+    assert np.asarray(Image.open("0.png")).tobytes() != np.asarray(Image.open("4.png")).tobytes()
+    for wrong in ("-1", "21", "nan"):
+        assert call("decode", "a.itg", "--model", tiny_model, "-o", "no.png", "--grain", wrong) != 0
+        assert "--grain" in capsys.readouterr().err and not (here / "no.png").exists()
+
+
 def test_region(encoded, here, tiny_model):
     encoded()
     assert call("decode", "a.itg", "-o", "whole.png", "--model", tiny_model) == 0

@@ -131,6 +131,28 @@ def test_the_seed_draws_other_grain(grainy):
     assert np.array_equal(pixels(one, grainy, 0), pixels(two, grainy, 0))
 
 
+def test_viewers_have_their_own_grain_or_none(grainy):
+    """Soft, even, the same in every region and at every realism, and in place of the file's, not besides."""
+    data = intaglio.encode(noisy(4), model=grainy, quality=40, seed=3)
+    bare = pixels(intaglio.encode(noisy(4), model=grainy.grainless(), quality=40), grainy, 1)
+    assert np.array_equal(pixels(data, grainy, 1, grain=0), bare) and pixels(data, grainy, 1).tolist() != bare.tolist()
+    whole = pixels(data, grainy, 1, grain=3)
+    added = (whole - bare)[:, :, 0]
+    assert added.std() == pytest.approx(3, rel=0.03) and abs(added.mean()) < 0.1
+    for axis, apart, alike in ((0, 1, 2 / 3), (1, 1, 2 / 3), (0, 2, 1 / 6), (1, 2, 1 / 6), (0, 3, 0), (1, 3, 0)):
+        assert np.corrcoef(added.ravel(), np.roll(added, apart, axis).ravel())[0, 1] == pytest.approx(alike, abs=0.04)
+    still = pixels(data, grainy, 0, grain=3) - pixels(data, grainy, 0)
+    assert np.array_equal(still[:, :, 0], added), "the realism has no say in it"
+    for x, y, w, h in ((0, 0, 64, 64), (37, 21, 90, 100), (1000, 5, 100, 140), (1090, 140, 10, 10)):
+        part = pixels(data, grainy, 1, grain=3, region=(x, y, w, h))
+        assert np.abs(part - whole[y : y + h, x : x + w]).max() <= 1
+    other = intaglio.encode(noisy(4), model=grainy, quality=40, seed=4)
+    assert np.abs(pixels(other, grainy, 1, grain=3) - whole).mean() > 1
+    for wrong in (-1, 20.5, float("nan")):
+        with pytest.raises(BadInput, match="from 0 .none. to 20"):
+            intaglio.decode(data, model=grainy, grain=wrong)
+
+
 def test_files_with_even_white_grain_still_have_it(grainy):
     """As they were before there was a map: a byte at the end of HEAD, sixteenths of a grey level."""
     bare = intaglio.encode(noisy(0), model=grainy.grainless(), quality=40)

@@ -93,9 +93,9 @@ def test_load_takes_parameters(saved, tiny_model):
     buffer = saved(picture(width=128, height=128))
     a, b = Image.open(buffer), Image.open(io.BytesIO(buffer.getvalue()))
     a.load(realism=0.0, model=tiny_model, threads=1)
-    b.load(realism=1.0)
-    for image, realism in ((a, 0.0), (b, 1.0)):
-        expected = intaglio.decode(buffer.getvalue(), realism=realism, model=tiny_model)
+    b.load(realism=1.0, grain=5)
+    for image, realism, grain in ((a, 0.0, None), (b, 1.0, 5)):
+        expected = intaglio.decode(buffer.getvalue(), realism=realism, grain=grain, model=tiny_model)
         assert np.array_equal(np.asarray(image), np.asarray(expected))
 
 

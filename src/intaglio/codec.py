@@ -16,7 +16,7 @@ from .areas import unpack_kept
 from .container import MAX_PIXELS, Header
 from .encoder import TOP, Encoder, Progress
 from .errors import BadInput
-from .grain import UNIT, deviations
+from .grain import STRONGEST, UNIT, deviations
 from .guards import memory_told
 from .metadata import orientation
 from .package import Package, for_fingerprint, released_names, resolve
@@ -148,6 +148,7 @@ def decode(
     data: Any,
     *,
     realism: float | None = None,
+    grain: float | None = None,
     region: tuple[int, int, int, int] | None = None,
     model: Model = None,
     device: str = "cpu",
@@ -157,15 +158,17 @@ def decode(
 ) -> Image.Image:
     """Decode an `.itg` file: bytes, a path, or a binary file. Returns a Pillow image (L, LA, RGB or RGBA).
 
-    realism: 0 (least distortion) .. 1 (most realistic); None takes the file's default. region: (x, y, width, height) in
-    pixels; only its tiles are read, and little more than it is computed. max_pixels bounds what a header may ask for.
+    realism: 0 (least distortion) .. 1 (most realistic); None takes the file's default. grain: None puts back what the
+    file tells of, in proportion to the realism; 0 leaves it out; up to 20 is an even film grain in its place, of so
+    many grey levels (standard deviation), whatever the realism. region: (x, y, width, height) in pixels; only its tiles
+    are read, and little more than it is computed. max_pixels bounds what a header may ask for.
     ICC profile, EXIF and XMP are in `.info` under Pillow's names (icc_profile, exif, xmp); EXIF orientation is kept as
     metadata, not applied. model, device, threads and progress are those of encode, but that model=None takes whichever
     released one made the file. A binary file is read from where it stands.
     Raises CorruptFile, UnsupportedFile, WrongModel, TooLarge or BadInput; warns (IntaglioWarning) of damaged metadata.
     """
     with Reader(data, max_pixels=max_pixels) as reader:
-        return decode_reader(reader, realism, region, model, device, threads, progress)
+        return decode_reader(reader, realism, region, model, device, threads, progress, grain)
 
 
 @memory_told()
@@ -177,6 +180,7 @@ def decode_reader(
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress = lambda share: None,
+    grain: float | None = None,
 ) -> Image.Image:
     """`decode` on a file that is already open."""
     header = reader.header
@@ -184,6 +188,8 @@ def decode_reader(
     realism = header.realism if realism is None else realism
     if not 0 <= realism <= 1:
         raise BadInput(f"realism is {realism}; give a number from 0 (least distortion) to 1 (most realistic)")
+    if grain is not None and not 0 <= grain <= STRONGEST:
+        raise BadInput(f"grain is {grain}; give a number of grey levels from 0 (none) to {STRONGEST}")
     engine = runtime(for_fingerprint(header.fingerprint, model), device, threads)
     if region is None:
         reader.check_tail()
@@ -195,7 +201,7 @@ def decode_reader(
         part = layout.tile(i).common(box)
         whole, record = layout.tile(i).common(layout.picture), reader.alpha(i)
         plane = None if record is None else alpha_plane.decode(record, (whole.width, whole.height))
-        image = printer.image(i, part, realism)
+        image = printer.image(i, part, realism, grain)
         if plane is not None:
             image.putalpha(plane.crop((part.x0 - whole.x0, part.y0 - whole.y0, part.x1 - whole.x0, part.y1 - whole.y0)))
         if out is None:  # not before a tile has proved sound: a short damaged file may claim many pixels

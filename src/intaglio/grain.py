@@ -4,7 +4,8 @@ Noise costs more bits than anything else in a photograph, and nobody can tell on
 encoder only says how strong it was in each 64x64 block (film grain synthesis, as in Norkin and Birkbeck 2018, "Film
 grain synthesis for AV1 video codec", with a map in place of a function of the luma), and the decoder draws its own.
 Noise is a function of the place in the picture, so that every strip and region agree: a pixel's number is a hash of its
-column and row in 32-bit integers; the sum of its four bytes, centred and scaled, is nearly normal.
+column and row in 32-bit integers; the sum of its four bytes, centred and scaled, is nearly normal. A viewer may ask for
+none of it, or for an even film grain of a strength of their own.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ TEXTURE = 1.7  # grey levels from which on it is texture that a block has ...
 NOISY = 1.2  # ... unless the picture's flattest places have so much noise, times this
 BLACK, WHITE = 8, 247  # means of squares beyond which noise is cut off
 FEWEST = 20  # double squares that tell anything
+STRONGEST = 20  # grey levels of film grain that can be asked for
 ROWS = 32  # that noise is made for at a time, in the cache of a core
 
 
@@ -159,4 +161,19 @@ def mapped(
         white = _sums(strip.x0, strip.y0, strip.width, strip.height, seed) - np.float32(_MEAN)
         grey = np.floor(white * (field * scale) + np.float32(0.5)).astype(np.int16)
         np.clip(rgb[rows] + grey[:, :, None], 0, 255, out=result[rows], casting="unsafe")
+    return result
+
+
+def film(rgb: NDArray[np.uint8], strength: float, x: int, y: int, seed: int) -> NDArray[np.uint8]:
+    """Pixels (h, w, 3), whose first one is in column x and row y, with even grey noise of this deviation that is soft,
+    [1 2 1] / 4 each way, as film's is: its grains are larger than a pixel."""
+    scale = np.float32(strength / (6 * _DEVIATION))  # 6: the root of (1 + 4 + 1)^2
+    result = np.empty_like(rgb)
+    for top in range(0, len(rgb), ROWS):
+        part = rgb[top : top + ROWS]
+        white = _sums(x, y + top, part.shape[1] + 2, len(part) + 2, seed).astype(np.int32)
+        rows = white[:-2] + 2 * white[1:-1] + white[2:]
+        soft = rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] - np.float32(16 * _MEAN)
+        grey = np.floor(soft * scale + np.float32(0.5)).astype(np.int16)
+        np.clip(part + grey[:, :, None], 0, 255, out=result[top : top + ROWS], casting="unsafe")
     return result

@@ -77,11 +77,12 @@ class ItgImageFile(ImageFile.ImageFile):
         model: Package | str | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        grain: float | None = None,
     ) -> Any:
         """Decode, unless that was done before; the parameters are those of intaglio.decode."""
         if self._reader is not None:
             with _as_pillow_does():
-                image = codec.decode_reader(self._reader, realism, None, model, device, threads)
+                image = codec.decode_reader(self._reader, realism, None, model, device, threads, grain=grain)
             self.im = image.im
             self.readonly = 0
             self._reader = None

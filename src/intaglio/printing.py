@@ -54,15 +54,18 @@ class Printer:
         """Which latents of a box of them are coded; None for all."""
         return None if self._kept is None else self._kept[latents.y0 : latents.y1, latents.x0 : latents.x1]
 
-    def image(self, i: int, part: Box, realism: float) -> Image.Image:
-        """Pixels of `part`, which lies in tile i, as an L or RGB image."""
+    def image(self, i: int, part: Box, realism: float, film: float | None = None) -> Image.Image:
+        """Pixels of `part`, which lies in tile i, as an L or RGB image. film: the deviation of an even film grain in
+        place of the file's own; None for the file's."""
         on = self.reader.refined
         if on is None:
             rgb = self._synthesise(i, part, realism)
         else:
             around = self._synthesise(i, part.grown(refine.REACH, self.layout.picture), realism)
             rgb = refine.corrected(self.engine, around, part, self.layout.picture, self.steps, on, realism)
-        if realism and self._deviations is not None:
+        if film is not None:
+            rgb = grain.film(rgb, film, part.x0, part.y0, self.reader.seed) if film else rgb
+        elif realism and self._deviations is not None:
             rgb = grain.mapped(rgb, realism, self._deviations, part, self.reader.seed)
         elif strength := realism * grain.UNIT * self.header.grain:
             rgb = grain.printed(rgb, strength, part.x0, part.y0, self.reader.seed)

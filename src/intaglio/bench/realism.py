@@ -1,13 +1,13 @@
 """Realism beside AVIF's at the same bytes: FID-768, KID-768, VGG distance and PSNR, real files, intervals.
 
-    python -m intaglio.bench.realism PHOTOS [PHOTOS ...] [--model PACKAGE] [--realism 0,1] [--bpp 0.15,0.3,0.45]
+    python -m intaglio.bench.realism PHOTOS [PHOTOS ...] [--model PACKAGE] [--realism 0,1,1:1] [--bpp 0.15,0.3,0.45]
         [--cache FILE] [--json OUT.json] [--every 4] [--no-vgg] [--tricks 0:2,60:4,0:1c]
 
 For each picture and target rate: AVIF's file nearest to the target; intaglio's largest that takes no more bytes than
 that one (the lowest step's where none does: counted), decoded at every realism; and AVIF's picture sharpened and
 grained, which costs a viewer nothing: of the strengths tried the one with the lowest KID is reported, so the choice
-favours AVIF. The same is then done to intaglio's picture at the highest realism asked for: the two codecs without what
-anybody can add. FID and KID over 256-pixel patches in two shifted passes, KID between different pictures only (see
+favours AVIF. --realism 1:1 is realism 1 with film grain of one level in place of the file's own, as its viewer may ask
+for. FID and KID over 256-pixel patches in two shifted passes, KID between different pictures only (see
 metrics.distribution.Paired; the JSON has the plain estimate too); means of PSNR and VGG distance over pictures.
 
 Intervals hold 95% of bootstrap resamples of pictures, the same ones for every codec; "of AVIF" is the ratio to AVIF's
@@ -27,6 +27,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -35,6 +36,7 @@ from PIL import Image, features
 
 from .. import codec
 from ..errors import BadInput, IntaglioError
+from ..grain import STRONGEST
 from ..metrics import distribution
 from ..metrics.fidelity import psnr
 from ..metrics.perceptual import VGGDistance
@@ -53,6 +55,17 @@ DRAWS = 200  # resamples of the pictures
 COLUMNS = (  # key, title, factor in the table
     ("psnr", "PSNR dB", 1), ("vgg", "VGG distance", 1), ("fid768", "FID-768", 1), ("kid768", "KID-768 x1000", 1000),
 )  # fmt: skip
+
+
+class Dial(NamedTuple):
+    """How intaglio's files are decoded: realism, and film grain in place of their own."""
+
+    realism: float
+    grain: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"realism {self.realism:g}" + ("" if self.grain is None else f", grain {self.grain:g}")
 
 
 @dataclass
@@ -99,16 +112,14 @@ def best_tricks(
 
 
 def measure(
-    files: list[Path], rates: list[float], dials: list[float], best: dict[float, Trick | None], model: Package,
+    files: list[Path], rates: list[float], dials: list[Dial], best: dict[float, Trick | None], model: Package,
     threads: int, meter: Meter,
 ) -> tuple[dict[float, list[Row]], int]:
     """The rows of every rate, and how many of intaglio's files could not be made as small as AVIF's."""
     rows: dict[float, list[Row]] = {}
     for bpp in rates:
         trick = best[bpp]
-        names = ["AVIF", *([f"AVIF{trick.name}"] if trick else []), *(f"intaglio, realism {dial:g}" for dial in dials)]
-        if trick:
-            names.append(f"intaglio, realism {max(dials):g}{trick.name}")
+        names = ["AVIF", *([f"AVIF{trick.name}"] if trick else []), *(f"intaglio, {dial.name}" for dial in dials)]
         rows[bpp] = [Row(name) for name in names]
     over = 0
     start = time.perf_counter()
@@ -124,10 +135,9 @@ def measure(
             with meter.seconds.at("intaglio"):
                 own = intaglio_file(image, len(data), model, threads)
                 over += len(own) > len(data)
-                decoded = {d: np.asarray(codec.decode(own, realism=d, model=model, threads=threads)) for d in dials}
-                shown += [(len(own), picture, False) for picture in decoded.values()]
-            if trick:
-                shown.append((len(own), trick.apply(decoded[max(dials)], seed_of(original)), False))
+                for r, grain in dials:
+                    decoded = codec.decode(own, realism=r, grain=grain, model=model, threads=threads)
+                    shown.append((len(own), np.asarray(decoded), False))
             for row, (size, picture, keep) in zip(rows[bpp], shown, strict=True):
                 row.bpp.append(8 * size / pixels)
                 row.psnr.append(psnr(original, picture))
@@ -187,6 +197,11 @@ def numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",") if part]
 
 
+def settings(text: str) -> list[Dial]:
+    """Dials from "0,1,0.5:1": realism, and grey levels of film grain where it is not to be the file's own."""
+    return [Dial(*numbers(part.replace(":", ","))) for part in text.split(",") if part]
+
+
 def strengths(text: str) -> list[Trick]:
     """Tricks from "0:2,60:4,0:1c": percent of sharpening, grey levels of grain, c where it is coloured."""
     parts = [part.split(":") for part in text.split(",") if part]
@@ -197,7 +212,8 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("photos", type=Path, nargs="+")
     p.add_argument("--model")
-    p.add_argument("--realism", type=numbers, default=[0.0], help="values of the dial, 0..1")
+    p.add_argument("--realism", type=settings, default=[Dial(0.0)],
+                   help="REALISM (0..1) or REALISM:LEVELS, with film grain in place of the file's")
     p.add_argument("--bpp", type=numbers, default=[0.15, 0.3, 0.45], help="target rates")
     p.add_argument("--every", type=int, default=1, help="only every N-th picture of each folder")
     p.add_argument("--tricks", type=strengths, default=TRICKS,
@@ -214,10 +230,12 @@ def main() -> None:
 
 
 def run(a: argparse.Namespace) -> None:
-    if a.every < 1 or not a.bpp or min(a.bpp) <= 0 or not a.realism or not 0 <= min(a.realism) <= max(a.realism) <= 1:
-        raise BadInput("give rates above 0, values of realism from 0 to 1, and a whole number for --every")
-    if any(len(set(given)) < len(given) or not all(map(math.isfinite, given)) for given in (a.bpp, a.realism)):
-        raise BadInput("give each rate and each value of realism once, and as a number")
+    if a.every < 1 or not a.realism or not a.bpp or not all(0 < bpp < math.inf for bpp in a.bpp):
+        raise BadInput("give rates above 0, values of realism, and a whole number for --every")
+    if not all(0 <= r <= 1 and (grain is None or 0 <= grain <= STRONGEST) for r, grain in a.realism):
+        raise BadInput(f"give values of realism from 0 to 1, and of grain from 0 to {STRONGEST}")
+    if any(len(set(given)) < len(given) for given in (a.bpp, a.realism)):
+        raise BadInput("give each rate and each value of realism once")
     if a.json and not a.json.resolve().parent.is_dir():
         raise BadInput(f"--json {a.json}: there is no such folder")
     if a.json and a.json.is_dir():

@@ -15,6 +15,7 @@ from .. import __version__, pictures
 from ..codec import TUNES
 from ..container import MAX_PIXELS
 from ..errors import BadInput
+from ..grain import STRONGEST
 from ..package import resolve
 from ..runtime import MAX_THREADS, PROVIDERS, provider, runtime
 from . import batch, benchmark, labelling, paths, training, work
@@ -37,6 +38,9 @@ StoredRealism = Annotated[Optional[float], typer.Option(  # noqa: UP045
     "--realism", min=0, max=1, help="Default of the decoder, kept in the file: 0 least distortion, 1 most realistic.")]
 Realism = Annotated[Optional[float], typer.Option(  # noqa: UP045
     "--realism", min=0, max=1, help="0 least distortion, 1 most realistic. [default: the file's]", show_default=False)]
+Grain = Annotated[Optional[float], typer.Option(  # noqa: UP045
+    "--grain", min=0, max=STRONGEST, metavar="LEVELS", help="Even film grain of so many grey levels; 0 for none. "
+    "[default: what the file tells of, by realism]", show_default=False)]
 Roi = Annotated[Optional[str], typer.Option(  # noqa: UP045
     "--roi", metavar="MASK", help="A picture: white areas are kept better, black ones starved, at the same bytes.")]
 Tune = Annotated[str, typer.Option(
@@ -124,13 +128,13 @@ def encode(
 
 @app.command()
 def decode(
-    files: Files, output: Output = None, kind: Format = None, realism: Realism = None, region: Region = None,
-    model: Model = None, device: Device = "cpu", threads: Threads = None, jobs: Jobs = None,
+    files: Files, output: Output = None, kind: Format = None, realism: Realism = None, grain: Grain = None,
+    region: Region = None, model: Model = None, device: Device = "cpu", threads: Threads = None, jobs: Jobs = None,
     overwrite: Overwrite = False, max_pixels: MaxPixels = MAX_PIXELS, as_json: AsJson = False,
 ) -> Todo:
     """Decode .itg files to pictures."""
-    _no_nan(realism=realism)
-    options: dict[str, Any] = {"realism": realism, "region": _region(region), "model": model}
+    _no_nan(realism=realism, grain=grain)
+    options: dict[str, Any] = {"realism": realism, "grain": grain, "region": _region(region), "model": model}
     options |= {"device": device, "max_pixels": max_pixels}
 
     def todo() -> int:
