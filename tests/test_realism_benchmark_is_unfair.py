@@ -199,7 +199,7 @@ def test_quick_look_leaves_out_what_it_says(bench):
 USELESS = [
     (["--bpp", "0"], "rates above 0"), (["--realism", "1.5"], "from 0 to 1"), (["--every", "3"], "two or more"),
     (["--bpp", "0.3,0.3"], "each rate .* once"), (["--bpp", "nan"], "rates above 0"), (["--realism", "1,1"], "once"),
-    (["--realism", "nan"], "from 0 to 1"), (["--realism", "1:21"], "grain from 0 to 20"),
+    (["--realism", "nan"], "from 0 to 1"), (["--realism", "1:21"], "grain from 0 to 20"), (["--realism", ":1"], "2"),
     (["--json", "nowhere/out.json"], "no such folder"),
 ]
 

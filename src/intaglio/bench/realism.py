@@ -199,7 +199,7 @@ def numbers(text: str) -> list[float]:
 
 def settings(text: str) -> list[Dial]:
     """Dials from "0,1,0.5:1": realism, and grey levels of film grain where it is not to be the file's own."""
-    return [Dial(*numbers(part.replace(":", ","))) for part in text.split(",") if part]
+    return [Dial(*map(float, part.split(":"))) for part in text.split(",") if part]
 
 
 def strengths(text: str) -> list[Trick]:
