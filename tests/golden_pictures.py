@@ -46,6 +46,13 @@ def static(width: int, height: int, seed: int) -> np.ndarray:
     return np.stack([np.where(hashed(x // 4, y // 4, seed + c) > 127, 255, 0) for c in range(3)], 2).astype(np.uint8)
 
 
+def noisy(picture: np.ndarray, seed: int) -> np.ndarray:
+    """uint8: the picture with even grey noise of up to 4 levels in its right half."""
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.int64)
+    noise = np.where(2 * x > picture.shape[1], hashed(x, y, seed) % 9 - 4, 0)
+    return np.clip(picture + noise[:, :, None], 0, 255).astype(np.uint8)
+
+
 def photograph(x: int, y: int, width: int, height: int) -> np.ndarray:
     """uint8 (height, width, 3): part of the photograph of examples/."""
     with Image.open(PHOTOGRAPH) as image:
@@ -88,6 +95,7 @@ def sources() -> dict[str, tuple[Image.Image, dict]]:
         "tiles": (Image.fromarray(landscape(1100, 1030, 7)), {"quality": 10}),
         "gain": (Image.fromarray(landscape(320, 256, 8)), {"quality": 45, "roi": mask}),
         "blocks": (Image.fromarray(landscape(320, 200, 11)), {"quality": 45, "roi": mask, "seed": 9}),
+        "soft": (Image.fromarray(noisy(landscape(320, 200, 11), 12)), {"quality": 45, "roi": mask, "seed": 8}),
         "static": (Image.fromarray(static(130, 66, 9)), {"quality": 100}),
         "grouped": (Image.fromarray(photograph(40, 70, 330, 270)), {"quality": 40}),
         "grouped_gain": (Image.fromarray(landscape(310, 256, 8)), {"quality": 60, "roi": mask}),

@@ -153,7 +153,7 @@ def make_files() -> None:
     files = {}
     for name, (image, arguments) in pictures.items():
         model = packages[model_of(name)]
-        if name == "blocks":  # the one that tells of grain
+        if name in ("blocks", "soft"):  # the ones that tell of grain; blocks is white, which is no longer written
             model = replace(model, card={**model.card, "grain": [20.0, 2.0]})
         files[name] = intaglio.encode(image, model=model, **arguments)
     if "limits" not in records:

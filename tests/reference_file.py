@@ -63,7 +63,7 @@ def parse(data: bytes) -> File:
 def block_numbers(data: bytes, shape: tuple[int, int]) -> list[np.ndarray]:
     """The offsets and the grain levels of the blocks."""
     kind, zeros, numbers = data[0], 0, []
-    assert 0 < kind < 8
+    assert 0 < kind < 8 or kind & 12 == 12 and kind < 16
     for bit in "".join(f"{byte:08b}" for byte in data[1:]):
         if bit == "1":
             numbers.append((zeros + 1) // 2 if zeros % 2 else -(zeros // 2))

@@ -19,6 +19,11 @@ def noise(x: int, y: int, seed: int) -> float:
     return (sum(v.to_bytes(4, "big")) - 510) / math.sqrt(4 * (256**2 - 1) / 12)
 
 
+def soft(x: int, y: int, seed: int) -> float:
+    near = [(i, j, (1, 6, 1)[i] * (1, 6, 1)[j]) for i in range(3) for j in range(3)]
+    return sum(weight * noise(x + i, y + j, seed) for i, j, weight in near) / 38
+
+
 def deviation(levels: np.ndarray, x: int, y: int) -> float:
     """Between the middles of the blocks around the pixel."""
     rows, columns = levels.shape
@@ -32,6 +37,7 @@ def deviation(levels: np.ndarray, x: int, y: int) -> float:
     return float(upper * (1 - (v - j)) + lower * (v - j))
 
 
-def shown(colour: int, x: int, y: int, levels: np.ndarray, seed: int, realism: float) -> int:
-    """What a colour 0..255 of the pixel in column x and row y becomes."""
-    return min(max(math.floor(colour + realism * deviation(levels, x, y) * noise(x, y, seed) + 0.5), 0), 255)
+def shown(colour: int, x: int, y: int, levels: np.ndarray, seed: int, realism: float, kind: int) -> int:
+    """What a colour 0..255 of the pixel in column x and row y becomes. kind: the first byte of BMAP."""
+    drawn = soft(x, y, seed) if kind & 8 else noise(x, y, seed)
+    return min(max(math.floor(colour + realism * deviation(levels, x, y) * drawn + 0.5), 0), 255)

@@ -69,7 +69,7 @@ def test_blocks_cut_by_the_edge_are_measured_on_what_is_there(more):
 
 def test_the_file_says_what_was_lost_and_no_more(tiny_model, grainy):
     said = [intaglio.info(intaglio.encode(noisy(s), model=grainy, quality=40))["grain"] for s in (0, 1, 3)]
-    assert said[0] == 0 and said[1] == pytest.approx(0.9, rel=0.2) and said[2] == pytest.approx(2.7, rel=0.2)
+    assert said[0] == 0 and said[1] == pytest.approx(0.65, rel=0.2) and said[2] == pytest.approx(1.95, rel=0.2)
     assert intaglio.info(intaglio.encode(noisy(3), model=tiny_model))["grain"] == 0, "its card asks for none"
     assert intaglio.info(intaglio.encode(noisy(3), model=grainy, tune="psnr"))["grain"] == 0, "only the error counts"
     faithful = replace(grainy, card={**grainy.card, "grain": [40.0, 0.6]})
@@ -79,9 +79,9 @@ def test_the_file_says_what_was_lost_and_no_more(tiny_model, grainy):
 def test_levels_are_the_nearest_to_what_is_lost():
     deviation = np.array([0, 0.2, 0.34, 0.6, 1, 4, 1e6], np.float32)
     found = grain.levels(deviation, (255.0, 255.0), np.full(7, 20), 63)
-    assert found.tolist() == [0, 0, 1, 3, 4, 8, 15]
-    assert grain.deviations(found) == pytest.approx([0, 0, 0.3, 0.6, 0.3 * 8**0.5, 0.3 * 2**3.5, 0.3 * 2**7])
-    assert grain.levels(deviation, (9.0, 0.6), np.full(7, 63), 63).tolist() == [0, 0, 1, 3, 3, 3, 3]
+    assert found.tolist() == [0, 0, 0, 2, 3, 7, 15]
+    assert grain.deviations(found) == pytest.approx([0, 0, 0, 0.3 * 2**0.5, 0.6, 2.4, 0.3 * 2**7])
+    assert grain.levels(deviation, (9.0, 0.6), np.full(7, 63), 63).tolist() == [0, 0, 0, 2, 3, 3, 3]
 
 
 def test_blocks_have_grain_of_their_own(grainy):
@@ -90,9 +90,9 @@ def test_blocks_have_grain_of_their_own(grainy):
     pixels_of[:, :256] = 128
     data = intaglio.encode(Image.fromarray(pixels_of), model=grainy, quality=40)
     with Reader(data) as reader:
-        assert not reader.grain[:, :4].any() and (reader.grain[:, 4:] >= 5).all()
+        assert not reader.grain[:, :4].any() and (reader.grain[:, 4:] >= 4).all()
     added = pixels(data, grainy, 1) - pixels(data, grainy, 0)
-    assert not added[:, :224].any() and added[:, 300:].std() > 1 > added[:, 230:250].std() > 0
+    assert not added[:, :224].any() and added[:, 300:].std() > 0.7 > added[:, 230:250].std() > 0
 
 
 def test_the_grain_between_two_blocks_is_between_theirs():
@@ -113,7 +113,7 @@ def test_regions_have_the_grain_of_the_whole(grainy):
         part = pixels(data, grainy, 1, region=(x, y, w, h))
         assert np.abs(part - whole[y : y + h, x : x + w]).max() <= 1
     left, right = ((whole - plain)[:, a:b].std() for a, b in ((0, 900), (1060, 1100)))
-    assert left == pytest.approx(0.6, rel=0.25) and right == pytest.approx(1.5, rel=0.25)
+    assert left == pytest.approx(0.4, rel=0.25) and right == pytest.approx(1.1, rel=0.25)
 
 
 def test_the_grain_grows_with_realism_from_none(grainy):
@@ -122,7 +122,7 @@ def test_the_grain_grows_with_realism_from_none(grainy):
     assert len(bare) + 12 < len(data) <= len(bare) + 12 + 1 + 3 * 18 // 8 + 8, "a chunk, and few bits a block"
     assert np.array_equal(pixels(data, grainy, 0), pixels(bare, grainy, 0))
     spread = [(pixels(data, grainy, r) - pixels(bare, grainy, r)).std() for r in (0.5, 1)]
-    assert spread[0] == pytest.approx(2.7, rel=0.2) and spread[1] == pytest.approx(2 * spread[0], rel=0.05)
+    assert spread[0] == pytest.approx(1.95, rel=0.2) and spread[1] == pytest.approx(2 * spread[0], rel=0.05)
 
 
 def test_the_seed_draws_other_grain(grainy):
@@ -223,13 +223,17 @@ def test_noise_is_white_normal_and_a_function_of_the_place():
     assert grain.noise(2**20, 2**20, 3, 2).shape == (2, 3)
 
 
-def test_mapped_grain_is_white_and_as_strong_as_its_map():
+@pytest.mark.parametrize("soft", [False, True])
+def test_mapped_grain_is_as_strong_as_its_map_and_as_soft_as_it_should_be(soft):
     rgb, picture = np.full((256, 320, 3), 128, np.uint8), Box(0, 0, 320, 256)
-    added = grain.mapped(rgb, 0.5, np.full((4, 5), 6.0), picture, 3).astype(int)[:, :, 0] - 128
+    added = grain.mapped(rgb, 0.5, np.full((4, 5), 6.0), picture, 3, soft).astype(int)[:, :, 0] - 128
     assert added.std() == pytest.approx(3, rel=0.03) and abs(added.mean()) < 0.05
-    assert abs((added * np.roll(added, 1, 1)).mean()) < 0.03 * added.var()
+    for way in (0, 1):  # (1 6 1) * (1 6 1) is 12 of 38 one pixel on, 1 of 38 two on
+        for shift, like in ((1, 12 / 38), (2, 1 / 38), (3, 0)):
+            found = (added * np.roll(added, shift, way)).mean() / added.var()
+            assert found == pytest.approx(like if soft else 0, abs=0.03)
     uneven = np.arange(20.0).reshape(4, 5)
-    whole = grain.mapped(rgb, 0.5, uneven, picture, 3)
+    whole = grain.mapped(rgb, 0.5, uneven, picture, 3, soft)
     for part in (Box(70, 40, 200, 133), Box(250, 200, 320, 256), Box(0, 90, 5, 91)):
-        cut = grain.mapped(rgb[part.y0 : part.y1, part.x0 : part.x1], 0.5, uneven, part, 3)
+        cut = grain.mapped(rgb[part.y0 : part.y1, part.x0 : part.x1], 0.5, uneven, part, 3, soft)
         assert np.array_equal(cut, whole[part.y0 : part.y1, part.x0 : part.x1])

@@ -47,20 +47,23 @@ def test_the_second_decoder_finds_the_recorded_residuals(models, name):
         assert crc(y16) == record["latents"]
 
 
-def test_the_second_decoder_draws_the_same_grain():
+@pytest.mark.parametrize("name", ["blocks", "soft"])
+def test_the_second_decoder_draws_the_same_grain(name):
     """On top of the picture that the first one decodes where the file has no grain; edges and every seventh."""
-    data, tiny = (GOLDEN / "blocks.itg").read_bytes(), Package.read(GOLDEN / "tiny.itgm")
+    data, tiny = (GOLDEN / f"{name}.itg").read_bytes(), Package.read(GOLDEN / "tiny.itgm")
     at = data.index(b"BMAP")
     payload = data[at + 8 : at + 8 + int.from_bytes(data[at + 4 : at + 8], "big")]
     offsets, levels = reference_file.block_numbers(payload, (4, 5))
     with Reader(data) as reader:
         assert np.array_equal(reader.qmap, offsets) and np.array_equal(reader.grain, levels)
+        assert reader.soft == (name == "soft") == bool(payload[0] & 8)
         bare = pack(reader.header, [reader.tile(0)], qmap=reader.qmap, seed=reader.seed)
         seed = reader.seed
     plain, grained = (np.asarray(intaglio.decode(file, model=tiny, realism=0.7)) for file in (bare, data))
     height, width = plain.shape[:2]
     rows, columns = sorted({0, height - 1, *range(3, height, 7)}), sorted({0, width - 1, *range(5, width, 7)})
-    expected = [[reference_grain.shown(int(plain[y, x, 1]), x, y, levels, seed, 0.7) for x in columns] for y in rows]
+    told = levels, seed, 0.7, payload[0]
+    expected = [[reference_grain.shown(int(plain[y, x, 1]), x, y, *told) for x in columns] for y in rows]
     found = grained[np.ix_(rows, columns)][:, :, 1]
     assert np.array_equal(found, expected)
     assert (found != plain[np.ix_(rows, columns)][:, :, 1]).mean() > 0.02, "there is grain to compare"

@@ -25,7 +25,7 @@ FAINTEST = 0.3  # grey levels of level 1; each next one is stronger by the root 
 _MEAN, _DEVIATION = 4 * 127.5, (4 * (256**2 - 1) / 12) ** 0.5  # of the sum of four bytes
 
 SQUARE = 8  # pixels along a side of what a deviation is taken of
-LOST = 0.9  # of the deviation in a block, which decoded pictures lack, at every step of q
+TOLD = 0.65  # of the deviation in a block: decoded pictures lack 0.75 to 0.95 of it, but soft noise is felt more
 SHARE = 0.05  # of the double squares, the flattest, in which there is nothing but noise
 FLOOR = 0.3  # grey levels that clean photographs show, for their texture and their rounding
 BIAS = 1.09  # white noise over what the flattest double squares show of it
@@ -49,6 +49,13 @@ def _sums(x: int, y: int, width: int, height: int, seed: int) -> NDArray[np.uint
     v ^= v >> np.uint32(16)
     pairs = (v & np.uint32(0x00FF00FF)) + (v >> np.uint32(8) & np.uint32(0x00FF00FF))
     return (pairs & np.uint32(0xFFFF)) + (pairs >> np.uint32(16))
+
+
+def _softened(x: int, y: int, width: int, height: int, seed: int, middle: int) -> NDArray[np.int32]:
+    """The sums around the next column and row of each pixel, weighed by [1 middle 1] each way: (height, width)."""
+    white = _sums(x, y, width + 2, height + 2, seed).astype(np.int32)
+    rows = white[:-2] + middle * white[1:-1] + white[2:]
+    return rows[:, :-2] + middle * rows[:, 1:-1] + rows[:, 2:]
 
 
 def noise(x: int, y: int, width: int, height: int, seed: int = 0) -> NDArray[np.float32]:
@@ -107,7 +114,7 @@ def levels(
     """What a file says, 0..15 for each block: how much of noise of this deviation is lost at these steps, 0..top. ends:
     deviations of the codec's own error at the lowest and the highest step, above which nothing is lost."""
     error = ends[0] ** (1 - steps / top) * ends[1] ** (steps / top)
-    lost = np.minimum(LOST * deviation, error)
+    lost = np.minimum(TOLD * deviation, error)
     found = np.round(2 * np.log2(np.maximum(lost, 1e-3) / FAINTEST) + 1)
     return np.where(lost >= FAINTEST * 2**-0.25, found.clip(1, LEVELS), 0).astype(np.uint8)
 
@@ -146,10 +153,11 @@ def printed(rgb: NDArray[np.uint8], strength: float, x: int, y: int, seed: int) 
 
 
 def mapped(
-    rgb: NDArray[np.uint8], strength: float, blocks: NDArray[np.float64], part: Box, seed: int
+    rgb: NDArray[np.uint8], strength: float, blocks: NDArray[np.float64], part: Box, seed: int, soft: bool
 ) -> NDArray[np.uint8]:
-    """Pixels (h, w, 3) of `part` with white grey noise: `strength` times the deviation between those of the blocks."""
-    scale = np.float32(strength / _DEVIATION)
+    """Pixels (h, w, 3) of `part` with grey noise: `strength` times the deviation between those of the blocks. soft:
+    [1 6 1] each way, as neighbours in photographs are alike; else white."""
+    scale = np.float32(strength / ((1 + 6**2 + 1 if soft else 1) * _DEVIATION))
     result = np.empty_like(rgb)
     for top in range(part.y0, part.y1, ROWS):
         strip = Box(part.x0, top, part.x1, min(top + ROWS, part.y1))
@@ -158,8 +166,9 @@ def mapped(
         if not field.any():
             result[rows] = rgb[rows]
             continue
-        white = _sums(strip.x0, strip.y0, strip.width, strip.height, seed) - np.float32(_MEAN)
-        grey = np.floor(white * (field * scale) + np.float32(0.5)).astype(np.int16)
+        where = strip.x0, strip.y0, strip.width, strip.height, seed
+        sums = _softened(*where, 6) - np.float32(64 * _MEAN) if soft else _sums(*where) - np.float32(_MEAN)
+        grey = np.floor(sums * (field * scale) + np.float32(0.5)).astype(np.int16)
         np.clip(rgb[rows] + grey[:, :, None], 0, 255, out=result[rows], casting="unsafe")
     return result
 
@@ -171,9 +180,7 @@ def film(rgb: NDArray[np.uint8], strength: float, x: int, y: int, seed: int) -> 
     result = np.empty_like(rgb)
     for top in range(0, len(rgb), ROWS):
         part = rgb[top : top + ROWS]
-        white = _sums(x, y + top, part.shape[1] + 2, len(part) + 2, seed).astype(np.int32)
-        rows = white[:-2] + 2 * white[1:-1] + white[2:]
-        soft = rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] - np.float32(16 * _MEAN)
+        soft = _softened(x, y + top, part.shape[1], len(part), seed, 2) - np.float32(16 * _MEAN)
         grey = np.floor(soft * scale + np.float32(0.5)).astype(np.int16)
         np.clip(part + grey[:, :, None], 0, 255, out=result[top : top + ROWS], casting="unsafe")
     return result

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_OFFSETS, _HALVED, _LEVELS = 1, 2, 4  # bits of the first byte: what follows, and whether offsets are halves
+_OFFSETS, _HALVED, _LEVELS, _SOFT = 1, 2, 4, 8  # bits of the first byte: what follows, and of what kind it is
 LIMIT = 63  # offsets are -63..63
 LEVELS = 15  # levels are 0..15
 MOST = 36  # bytes that a block takes at most: 253 bits for a jump from -63 to 63, 31 for one from 0 to 15
@@ -24,14 +24,15 @@ def limits(blocks: int) -> tuple[int, int]:
 
 
 def pack(offsets: NDArray[Any], levels: NDArray[Any] | None) -> bytes | None:
-    """Offsets -63..63 and levels 0..15 of the blocks (rows, columns) as bytes; None where all are 0."""
+    """Offsets -63..63 and levels 0..15 of the blocks (rows, columns) as bytes; None where all are 0. The levels are of
+    soft grain."""
     kind, written = 0, []
     if np.any(offsets):
         halved = not np.any(offsets & 1)
         kind |= _OFFSETS | (_HALVED if halved else 0)
         written.append(offsets.astype(np.int64) // (2 if halved else 1))
     if levels is not None and np.any(levels):
-        kind |= _LEVELS
+        kind |= _LEVELS | _SOFT
         written.append(levels.astype(np.int64))
     if not written:
         return None
@@ -70,11 +71,15 @@ def _restored(left: list[int], columns: int, lowest: int, highest: int) -> list[
     return rows
 
 
-def unpack(data: bytes, rows: int, columns: int) -> tuple[NDArray[np.int8] | None, NDArray[np.uint8] | None] | None:
-    """(offsets, levels) of `pack`, None for those that are all 0; None where it makes no such bytes of such a map."""
+def unpack(
+    data: bytes, rows: int, columns: int
+) -> tuple[NDArray[np.int8] | None, NDArray[np.uint8] | None, bool] | None:
+    """(offsets, levels, whether these are of soft grain) of `pack`, None for those that are all 0; None where the bytes
+    are not of such a map."""
     kind = data[0] if data else 0
     maps = bool(kind & _OFFSETS) + bool(kind & _LEVELS)
-    if kind >> 3 or not maps or kind & _HALVED and not kind & _OFFSETS:
+    stray = kind & _HALVED and not kind & _OFFSETS or kind & _SOFT and not kind & _LEVELS
+    if kind >> 4 or not maps or stray:
         return None
     bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=1))
     count = rows * columns
@@ -101,4 +106,4 @@ def unpack(data: bytes, rows: int, columns: int) -> tuple[NDArray[np.int8] | Non
         levels = np.array(found, np.uint8)
         if not levels.any():
             return None
-    return offsets, levels
+    return offsets, levels, bool(kind & _SOFT)

@@ -66,7 +66,7 @@ class Printer:
         if film is not None:
             rgb = grain.film(rgb, film, part.x0, part.y0, self.reader.seed) if film else rgb
         elif realism and self._deviations is not None:
-            rgb = grain.mapped(rgb, realism, self._deviations, part, self.reader.seed)
+            rgb = grain.mapped(rgb, realism, self._deviations, part, self.reader.seed, self.reader.soft)
         elif strength := realism * grain.UNIT * self.header.grain:
             rgb = grain.printed(rgb, strength, part.x0, part.y0, self.reader.seed)
         return self.shown(rgb)

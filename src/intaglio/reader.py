@@ -57,8 +57,8 @@ class Reader:
     source: bytes-like, a path, or a binary file, read from where it stands (one that cannot seek is read whole).
     max_pixels: TooLarge above it. Offsets count from the signature's first byte.
     Attributes: header; version; qmap: int8 (rows, columns), not writable; grain: uint8 of the same shape, levels, not
-    writable, or None; refined: bool of the same shape, or None; areas: the payloads of KEEP and LABL, or None; seed: of
-    the noise; icc, exif, xmp: bytes or None; size in bytes.
+    writable, or None; soft: whether that grain is; refined: bool of the same shape, or None; areas: the payloads of
+    KEEP and LABL, or None; seed: of the noise; icc, exif, xmp: bytes or None; size in bytes.
     """
 
     def __init__(self, source: BytesLike | str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> None:
@@ -76,6 +76,7 @@ class Reader:
         self.exif: bytes | None = None
         self.xmp: bytes | None = None
         self.grain: NDArray[np.uint8] | None = None
+        self.soft = False
         self.refined: NDArray[np.bool_] | None = None
         self.seed = 0
         self._alpha_at: array[int] | None = None
@@ -233,12 +234,12 @@ class Reader:
         found = numbermap.unpack(data, rows, columns) if kind == "BMAP" else _inflated(data, rows, columns)
         if found is None:
             raise CorruptFile(f"{where} does not expand to {columns}x{rows} blocks; {AGAIN}")
-        offsets, self.grain = found
+        offsets, self.grain, self.soft = found
         if offsets is not None:
             if self.header.q + int(offsets.min()) < 0 or self.header.q + int(offsets.max()) > MAX_Q:
                 raise CorruptFile(f"{where} leaves q = 0..{MAX_Q}; {AGAIN}")
             self.qmap = offsets
-        for numbers in found:
+        for numbers in found[:2]:
             if numbers is not None:
                 numbers.setflags(write=False)
 
@@ -300,12 +301,12 @@ class Reader:
         return pairs
 
 
-def _inflated(data: bytes, rows: int, columns: int) -> tuple[NDArray[np.int8], None] | None:
+def _inflated(data: bytes, rows: int, columns: int) -> tuple[NDArray[np.int8], None, bool] | None:
     """The offsets of a QMAP, which has no levels of grain; None where it is damaged."""
     found = inflate(data, rows * columns)
     if found is None or len(found) != rows * columns:
         return None
-    return np.frombuffer(found, np.int8).reshape(rows, columns), None
+    return np.frombuffer(found, np.int8).reshape(rows, columns), None, False
 
 
 def _warn(message: str) -> None:
