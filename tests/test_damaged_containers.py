@@ -264,7 +264,7 @@ NO_GAINS = chunk(b"QMAP", zlib.compress(bytes(4)))
         (head() + chunk(b"BMAP", b"\1\x1e") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # even offsets not halved
         (head() + chunk(b"BMAP", b"\6\x78") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # halves of no offsets
         (head() + chunk(b"BMAP", b"\x09\x78") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # soft grain of no levels
-        (head() + chunk(b"BMAP", b"\x11\x78") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # an unknown flag
+        (head() + chunk(b"BMAP", b"\x11\x78") + TILE_CHUNK, UnsupportedFile, "upgrade"),  # an unknown flag
         (head() + chunk(b"BMAP", b"\1\x70") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # three of four
         (head() + chunk(b"BMAP", b"\1\x7c") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # five
         (head() + chunk(b"BMAP", b"\1\x78\0") + TILE_CHUNK, CorruptFile, "expand to 2x2"),  # a byte too many

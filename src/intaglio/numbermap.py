@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import UnsupportedFile
+
 _OFFSETS, _HALVED, _LEVELS, _SOFT = 1, 2, 4, 8  # bits of the first byte: what follows, and of what kind it is
 LIMIT = 63  # offsets are -63..63
 LEVELS = 15  # levels are 0..15
@@ -75,11 +77,13 @@ def unpack(
     data: bytes, rows: int, columns: int
 ) -> tuple[NDArray[np.int8] | None, NDArray[np.uint8] | None, bool] | None:
     """(offsets, levels, whether these are of soft grain) of `pack`, None for those that are all 0; None where the bytes
-    are not of such a map."""
+    are not of such a map. UnsupportedFile where they are of a kind that a later version may have brought."""
     kind = data[0] if data else 0
+    if kind >> 4:
+        raise UnsupportedFile(f"the file has block numbers of kind {kind}, which this does not know: upgrade intaglio")
     maps = bool(kind & _OFFSETS) + bool(kind & _LEVELS)
     stray = kind & _HALVED and not kind & _OFFSETS or kind & _SOFT and not kind & _LEVELS
-    if kind >> 4 or not maps or stray:
+    if not maps or stray:
         return None
     bits = np.unpackbits(np.frombuffer(data, np.uint8, offset=1))
     count = rows * columns
