@@ -33,6 +33,7 @@ TEXTURE = 1.7  # grey levels from which on it is texture that a block has ...
 NOISY = 1.2  # ... unless the picture's flattest places have so much noise, times this
 BLACK, WHITE = 8, 247  # means of squares beyond which noise is cut off
 FEWEST = 20  # double squares that tell anything
+SOFT, FILM = 6, 2  # middles of the kernels: [1 6 1] of the grain that files tell of, [1 2 1] of a viewer's own
 STRONGEST = 20  # grey levels of film grain that can be asked for
 ROWS = 32  # that noise is made for at a time, in the cache of a core
 
@@ -51,11 +52,12 @@ def _sums(x: int, y: int, width: int, height: int, seed: int) -> NDArray[np.uint
     return (pairs & np.uint32(0xFFFF)) + (pairs >> np.uint32(16))
 
 
-def _softened(x: int, y: int, width: int, height: int, seed: int, middle: int) -> NDArray[np.int32]:
-    """The sums around the next column and row of each pixel, weighed by [1 middle 1] each way: (height, width)."""
+def _softened(x: int, y: int, width: int, height: int, seed: int, middle: int) -> NDArray[np.float64]:
+    """The centred sums around the next column and row of each pixel, weighed by [1 middle 1] each way, which makes their
+    deviation middle^2 + 2 times as large: (height, width)."""
     white = _sums(x, y, width + 2, height + 2, seed).astype(np.int32)
     rows = white[:-2] + middle * white[1:-1] + white[2:]
-    return rows[:, :-2] + middle * rows[:, 1:-1] + rows[:, 2:]
+    return rows[:, :-2] + middle * rows[:, 1:-1] + rows[:, 2:] - (middle + 2) ** 2 * _MEAN
 
 
 def noise(x: int, y: int, width: int, height: int, seed: int = 0) -> NDArray[np.float32]:
@@ -157,7 +159,7 @@ def mapped(
 ) -> NDArray[np.uint8]:
     """Pixels (h, w, 3) of `part` with grey noise: `strength` times the deviation between those of the blocks. soft:
     [1 6 1] each way, as neighbours in photographs are alike; else white."""
-    scale = np.float32(strength / ((1 + 6**2 + 1 if soft else 1) * _DEVIATION))
+    scale = np.float32(strength / ((SOFT**2 + 2 if soft else 1) * _DEVIATION))
     result = np.empty_like(rgb)
     for top in range(part.y0, part.y1, ROWS):
         strip = Box(part.x0, top, part.x1, min(top + ROWS, part.y1))
@@ -167,7 +169,7 @@ def mapped(
             result[rows] = rgb[rows]
             continue
         where = strip.x0, strip.y0, strip.width, strip.height, seed
-        sums = _softened(*where, 6) - np.float32(64 * _MEAN) if soft else _sums(*where) - np.float32(_MEAN)
+        sums = _softened(*where, SOFT) if soft else _sums(*where) - np.float32(_MEAN)
         grey = np.floor(sums * (field * scale) + np.float32(0.5)).astype(np.int16)
         np.clip(rgb[rows] + grey[:, :, None], 0, 255, out=result[rows], casting="unsafe")
     return result
@@ -176,11 +178,11 @@ def mapped(
 def film(rgb: NDArray[np.uint8], strength: float, x: int, y: int, seed: int) -> NDArray[np.uint8]:
     """Pixels (h, w, 3), whose first one is in column x and row y, with even grey noise of this deviation that is soft,
     [1 2 1] / 4 each way, as film's is: its grains are larger than a pixel."""
-    scale = np.float32(strength / (6 * _DEVIATION))  # 6: the root of (1 + 4 + 1)^2
+    scale = np.float32(strength / ((FILM**2 + 2) * _DEVIATION))
     result = np.empty_like(rgb)
     for top in range(0, len(rgb), ROWS):
         part = rgb[top : top + ROWS]
-        soft = _softened(x, y + top, part.shape[1], len(part), seed, 2) - np.float32(16 * _MEAN)
+        soft = _softened(x, y + top, part.shape[1], len(part), seed, FILM)
         grey = np.floor(soft * scale + np.float32(0.5)).astype(np.int16)
         np.clip(part + grey[:, :, None], 0, 255, out=result[top : top + ROWS], casting="unsafe")
     return result
