@@ -53,8 +53,8 @@ def _sums(x: int, y: int, width: int, height: int, seed: int) -> NDArray[np.uint
 
 
 def _softened(x: int, y: int, width: int, height: int, seed: int, middle: int) -> NDArray[np.float64]:
-    """The centred sums around the next column and row of each pixel, weighed by [1 middle 1] each way, which makes their
-    deviation middle^2 + 2 times as large: (height, width)."""
+    """The centred sums around the next column and row of each pixel, weighed by [1 middle 1] each way, which makes
+    their deviation middle^2 + 2 times as large: (height, width)."""
     white = _sums(x, y, width + 2, height + 2, seed).astype(np.int32)
     rows = white[:-2] + middle * white[1:-1] + white[2:]
     return rows[:, :-2] + middle * rows[:, 1:-1] + rows[:, 2:] - (middle + 2) ** 2 * _MEAN
